@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vflow.hub import push_to_hub as push_to_hub
     from vflow.models.distribution import distribution as distribution
     from vflow.pipelines.color.colorize import colorize as colorize
-    from vflow.pipelines.color.hints import Hint as Hint
     from vflow.pipelines.compress import compress as compress
     from vflow.pipelines.compress import decompress as decompress
     from vflow.pipelines.density import sample as sample
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.walk.directions import load_directions as load_directions
     from vflow.pipelines.walk.space import WalkSettings as WalkSettings
     from vflow.pipelines.walk.walk import walk as walk
+    from vflow.tasks.colorize.settings import Hint as Hint
     from vflow.training.estimator import DensityEstimator as DensityEstimator
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ _HOMES = {
     "compress": "vflow.pipelines.compress",
     "decompress": "vflow.pipelines.compress",
     "DensityEstimator": "vflow.training.estimator",
-    "Hint": "vflow.pipelines.color.hints",
+    "Hint": "vflow.tasks.colorize.settings",
     "colorize": "vflow.pipelines.color.colorize",
     "digits": "vflow.pipelines.digits.digits",
     "distribution": "vflow.models.distribution",

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple, Union
@@ -43,7 +43,6 @@ OWN = {
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
     "predict": Command("vflow.commands.predict:Predict", "draw many futures of a video"),
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
-    "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photos"),
     "generate": Command("vflow.commands.generate:choices", "the same for folders and clusters"),
     "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
@@ -52,11 +51,10 @@ OWN = {
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
-AFTER = "colorize"
+AFTER = "walk"
 """Command that those of tasks come after, in the list of commands."""
 SEVERAL = {
     "--input",
-    "--hint",
     "--checkpoints",
     "--allow-host",
     "--embed-in",
@@ -64,7 +62,7 @@ SEVERAL = {
     "--negatives",
     "--positives",
 }
-"""Flags that take several values, and may be repeated."""
+"""Flags that take several values, and may be repeated; so may those that a command names in ``several``."""
 
 
 def all_commands() -> dict[str, Command]:
@@ -185,13 +183,17 @@ def _parse(name: str, rest: list[str]) -> Any:
         raise ConfigError(f"vflow {name}: first name what to draw: {', '.join(others)} or {last}")
     chosen = choices.get(rest[0]) if choices else flags
     rest = _without_unused(" ".join([name, *rest[: len(choices) > 0]]), rest, getattr(chosen, "unused", ()))
+    several = {*SEVERAL, *getattr(chosen, "several", ())}
     captured = io.StringIO()
     if os.environ.get("NO_COLOR"):  # https://no-color.org; tyro's help knows TERM alone
         os.environ["TERM"] = "dumb"
     try:
         with contextlib.redirect_stderr(captured):
             return tyro.cli(
-                flags, prog=f"vflow {name}", args=_gather(rest), config=(tyro.conf.FlagCreatePairsOff,)
+                flags,
+                prog=f"vflow {name}",
+                args=_gather(rest, several),
+                config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as stop:
         if not stop.code:
@@ -236,14 +238,14 @@ def _no_flag(argument: str) -> str:
     return f"./{argument}" if is_name and os.path.lexists(argument) else argument
 
 
-def _gather(arguments: list[str]) -> list[str]:
+def _gather(arguments: list[str], several: Collection[str] = SEVERAL) -> list[str]:
     """Join repeated flags that take several values: ``--set a=1 --set b=2`` → ``--set a=1 b=2``."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     target = others
     for argument in map(_no_flag, arguments):
         flag, equals, value = argument.partition("=")
-        if flag in SEVERAL:
+        if flag in several:
             target = values.setdefault(flag, [])
             if equals:
                 target.append(_no_flag(value))

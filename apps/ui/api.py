@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -19,12 +18,10 @@ from pydantic.fields import FieldInfo
 
 from vflow.catalog import AUTO
 from vflow.checkpoint import read_card
-from vflow.config.settings import Shown
+from vflow.config.settings import Shown, description
 from vflow.errors import VflowError
-from vflow.pipelines.color.hints import Hint, parse_hint
 from vflow.pipelines.video.surprisal import MAX_FRAMES, QUANTILE
 
-from .colorize import job as colorize_jobs
 from .compress import job as compress_jobs
 from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
@@ -51,7 +48,6 @@ def build(app: AppContext) -> None:
         _predict_future(app, trigger)
         _score(app, trigger)
         _model_info(app, trigger)
-        _colorize(app, trigger)
         for face in faces():
             _task(app, trigger, face)
         _walk(app, trigger)
@@ -60,6 +56,9 @@ def build(app: AppContext) -> None:
         _learn_density(app, trigger)
 
 
+LEVELS = "level_temperatures"
+"""Parameter for a temperature per level."""
+MANY = "; several are separated by semicolons"
 Job = Generator[Any, None, None]
 """A job of an endpoint: turns that it needs, None where a client's ``cancel()`` may end it, and its reply."""
 
@@ -291,80 +290,6 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
     _expose(app, trigger, "model_info", model_info, inputs, [gr.JSON(label="report")])
 
 
-def _colorize(app: AppContext, trigger: gr.Button) -> None:
-    def colorize(
-        files: list[str],
-        checkpoint: str,
-        num_samples: float,
-        temperature: float | None = None,
-        strength: float = 1.0,
-        seed: float = 0,
-        hints: str = "",
-        level_temperatures: str = "",
-    ) -> Job:
-        """Coloured photos: a folder of variants for each (zip), plausible ones first, and settings (json).
-
-        Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
-        A hint colours the thing that it lies on; a fourth number, 0 to 2, makes it reach less or more than 1.
-        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
-        without any, those the checkpoint suggests apply. Settings have remarks: how the photos fit the
-        model, and what was done to them.
-        """
-        paths, photos, remarks = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
-        with _plain_errors(app, paths):
-            one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
-            settings = colorize_jobs.check_settings(
-                num_samples, one, levels, seed, _hints(hints), strength=strength
-            )
-            requests = [colorize_jobs.Request(checkpoint, path, settings) for path in paths]
-            with app.runs.job_folder() as folder:
-                yield from _colorize_photos(app, folder, requests, photos, remarks)
-                record = photos[0].save_settings(app, settings.strength)
-                yield Turn.JUDGE
-                _add_remarks(record, [*_fit_remark(app, checkpoint, paths), *remarks])
-        yield str(_archive(photos)), str(record)
-
-    inputs = {
-        "files": _uploads(),
-        "checkpoint": _checkpoint(app, colorize_jobs.FAMILY),
-        "num_samples": gr.Number(8, label="num_samples"),
-        "temperature": _suggested(),
-        "strength": gr.Number(1.0, label="strength"),
-        "seed": gr.Number(0, label="seed"),
-        "hints": gr.Textbox("", label="hints"),
-        "level_temperatures": gr.Textbox("", label="level_temperatures"),
-    }
-    _expose(app, trigger, "colorize", colorize, inputs, _files("colourised.zip", "settings.json"))
-
-
-def _colorize_photos(
-    app: AppContext,
-    folder: Path,
-    requests: Sequence[colorize_jobs.Request],
-    photos: list[colorize_jobs.ColorizedPhoto],
-    notes: list[str],
-) -> Job:
-    """Colour photo by photo, which go into ``photos``, and write the archive of them all."""
-    colorize_jobs.check_photos(len(requests))
-    for number, request in enumerate(requests, 1):
-        yield Turn.READ
-        job = colorize_jobs.Job.begin(app, request)
-        yield Turn.COMPUTE
-        yield from job.advance(_never)
-        photos.append(job.save(folder / str(number)))
-        notes += job.remarks()
-    for _ in colorize_jobs.archive(_archive(photos), photos, requests[0].settings.strength):
-        yield None
-
-
-def _archive(photos: Sequence[colorize_jobs.ColorizedPhoto]) -> Path:
-    return photos[0].folder / "colourised.zip"
-
-
-def _hints(text: str | None) -> list[Hint]:
-    return [parse_hint(part) for part in re.split(r"[;\n]+", text or "") if part.strip()]
-
-
 def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     """The endpoint of a task of the registry; its parameters are the task's settings."""
     about = face.command
@@ -374,8 +299,9 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     def run(checkpoint: str, files: Any = None, **given: Any) -> Job:
         paths, results, notes = paths_of(files), list[Any](), list[str]()
         with _plain_errors(app, paths):
-            if given.get("temperature", 0) is None:
-                given["temperature"] = slider_temperature(app, checkpoint)
+            if "temperature" in given:
+                one, levels = _temperatures(app, checkpoint, given["temperature"], given.get(LEVELS))
+                given |= {"temperature": one, LEVELS: levels if LEVELS in given else ""}
             settings = checked(face.kind, given)
             inputs = face.paths(paths)
             with app.runs.job_folder() as folder:
@@ -384,24 +310,29 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
                     job = face.begin(app, checkpoint, settings, path)
                     yield Turn.COMPUTE
                     yield from job.advance(_never)
-                    own = folder / str(number) if path else folder
-                    own.mkdir(exist_ok=True)
-                    results.append(job.save(app, own))
+                    results.append(job.save(app, folder / str(number) if path else folder))
                     notes += job.remarks() if path else []
-                face.archive(results[0].folder, results)
+                for _ in face.archive(results[0].folder, results):
+                    yield None
                 fit: list[str] = []
                 if face.fits:
                     yield Turn.JUDGE
                     fit = _fit_remark(app, checkpoint, paths)
-                _add_remarks(results[0].folder / SETTINGS, [*fit, *sentences(notes)])
+                notes = notes if face.names_files else sentences(notes)
+                _add_remarks(results[0].folder / SETTINGS, [*fit, *notes])
         yield tuple(str(results[0].folder / name) for name in face.outputs)
 
-    described = "; ".join(f"{name}: {each.description}" for name, each in shown.items())
-    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}."
+    described = "; ".join(
+        f"{name}: {description(each)}{MANY if each.default == () else ''}" for name, each in shown.items()
+    )
     settings = {name: _parameter(name, each) for name, each in shown.items()}
     inputs: dict[str, Any] = {"files": _uploads()} if face.takes_files else {first: settings[first]}
     inputs |= {"checkpoint": _checkpoint(app, face.family.name), **settings}
-    optional = {"temperature": None}  # which the model suggests
+    if "temperature" in shown and Shown.of(shown["temperature"]).levels:
+        inputs[LEVELS] = gr.Textbox("", label=LEVELS)
+        described += f"; {LEVELS}: in place of it, from fine to coarse, separated by commas"
+    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}."
+    optional = {"temperature": None, LEVELS: ""}  # which the model suggests
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [
             Parameter(each, Parameter.KEYWORD_ONLY, default=optional.get(each, Parameter.empty))
@@ -419,7 +350,7 @@ def _parameter(name: str, field: FieldInfo) -> Any:
     if isinstance(field.default, bool):
         return gr.Checkbox(field.default, label=name)
     kind = gr.Number if isinstance(field.default, int | float) else gr.Textbox
-    return kind(field.default, label=name)
+    return kind("" if field.default == () else field.default, label=name)
 
 
 def _walk(app: AppContext, trigger: gr.Button) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from vflow.registry import commands
 
+from .colorize.job import FACE as COLORIZE
 from .digits.job import FACE as DIGITS
 from .enlarge.job import FACE as ENLARGE
 from .shared.context import Tab
 from .shared.faces import Face
 from .shared.task_tab import task_tab
 
-OWN: dict[str, Face] = {face.family.name: face for face in (DIGITS, ENLARGE)}
+OWN: dict[str, Face] = {face.family.name: face for face in (COLORIZE, DIGITS, ENLARGE)}
 
 
 def faces() -> list[Face]:

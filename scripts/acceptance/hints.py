@@ -13,8 +13,8 @@ from scripts.acceptance.colours import model
 from scripts.acceptance.models import data
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from vflow.data.media import read_image
-from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.photo import lab_planes
+from vflow.tasks.colorize.settings import Hint
 
 RED = (190, 45, 40)
 PHOTOS, SHARES, WANTED = 24, (0.1, 0.35), 0.2  # shares of the photo that a thing may fill, and should

@@ -33,10 +33,11 @@ from vflow.data.datasets.photos import Photos
 from vflow.data.datasets.splits import Split
 from vflow.devices import computes_bfloat16
 from vflow.metrics.digits import predict_labels
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
+from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import evenly_spaced, versions
 from vflow.randomness import generator
+from vflow.tasks.colorize.settings import ColorSettings
 from vflow.training.density import optimize
 
 SIDE = 32

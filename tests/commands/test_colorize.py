@@ -20,7 +20,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.pipelines.batch.inputs import Item, pictures
 from vflow.pipelines.color.colorize import colorize
-from vflow.pipelines.color.hints import Hint
+from vflow.tasks.colorize.settings import Hint
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from vflow.commands.common import (
     parse_temperature,
 )
 from vflow.errors import CheckpointError, ConfigError
-from vflow.flags import Text, Whole
+from vflow.flags import Text
 
 if TYPE_CHECKING:
     from vflow.config import Config
@@ -131,25 +131,6 @@ class RunFlags(ABC):
             assert self.output is not None
             only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
             print(self.output / only[0], flush=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawFlags(RunFlags):
-    """Flags of ``vflow predict`` and ``vflow colorize``."""
-
-    num_samples: Whole = None
-    """Samples per clip or photo (8; members of rain 20)."""
-    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
-    """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
-    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
-
-    def check_settings(self) -> None:
-        from vflow.config.ranges import MAX_SAMPLES, check_range
-
-        if self.num_samples is not None:
-            check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
-        if self.temperature is not None:
-            parse_temperature(self.temperature)
 
 
 @contextmanager

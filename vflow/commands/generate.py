@@ -1,4 +1,4 @@
-"""``vflow generate``: predict, colorize and the tasks of the registry, for folders and clusters."""
+"""``vflow generate``: predict and the tasks of the registry, for folders and clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.colorize import Colorize
 from vflow.commands.common import note
 from vflow.commands.draw import RunFlags
 from vflow.commands.predict import Predict
@@ -90,21 +89,6 @@ class GenerateVideo(Batch, Predict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateColorize(Batch, Colorize):
-    """Draw colourings of every photo of folders, globs and manifests."""
-
-    input: Inputs = ()
-    """Photos, videos, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
-
-    unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
-
-    def find(self) -> list[Item]:
-        from vflow.pipelines.batch.inputs import sources
-
-        return sources(self.input, "picture", self.output)
-
-
-@dataclass(frozen=True, kw_only=True)
 class GenerateTask(Batch, TaskFlags):
     """Flags of ``vflow generate`` with a task of the registry."""
 
@@ -116,13 +100,10 @@ class GenerateTask(Batch, TaskFlags):
         return sources(getattr(self, "input", ()), "picture", self.output)
 
 
-KINDS: dict[str, type[Batch]] = {"video": GenerateVideo, "colorize": GenerateColorize}
-
-
 def choices() -> dict[str, Any]:
     """Flags of ``vflow generate``, by the word after it."""
     made = {name: command_class(family, GenerateTask) for name, family in commands().items()}
-    return KINDS | made
+    return {"video": GenerateVideo, **made}
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -9,9 +9,9 @@ import tyro
 
 from vflow import registry
 from vflow.catalog import AUTO
-from vflow.commands.common import chosen_checkpoints, note
-from vflow.commands.draw import DrawFlags, resolve
-from vflow.flags import Inputs, Number, Whole
+from vflow.commands.common import chosen_checkpoints, note, parse_temperature
+from vflow.commands.draw import RunFlags, resolve
+from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.config import NowcastConfig, VideoConfig
@@ -23,11 +23,16 @@ Place = Literal["start", "end"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(DrawFlags):
+class Predict(RunFlags):
     """Draw many futures of a clip."""
 
     input: Inputs = ()
     """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."""
+    num_samples: Whole = None
+    """Samples per clip (8; members of rain 20)."""
+    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
+    """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
+    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
     num_frames: Whole = None
     """Frames per future (10; of rain 6)."""
     context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None
@@ -41,10 +46,13 @@ class Predict(DrawFlags):
     usual: ClassVar[str] = AUTO
     families: ClassVar[tuple[str, ...]] = ("videoflow", "nowcast")
 
-    def check(self) -> None:
-        from vflow.config.ranges import MAX_FPS, MAX_FRAMES, MIN_FPS, check_range
+    def check_settings(self) -> None:
+        from vflow.config.ranges import MAX_FPS, MAX_FRAMES, MAX_SAMPLES, MIN_FPS, check_range
 
-        super().check()
+        if self.num_samples is not None:
+            check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
+        if self.temperature is not None:
+            parse_temperature(self.temperature)
         if self.num_frames is not None:
             check_range("num_frames", self.num_frames, 1, MAX_FRAMES)
         if self.fps is not None:

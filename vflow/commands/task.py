@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast, get_origin
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import tyro
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFlags(RunFlags):
-    """Flags of a task's command; ``command_class`` adds those of its settings."""
+    """Flags of a task's command; ``command_class`` adds those of its settings.
+
+    ``several`` of them take many values each, and may be repeated.
+    """
 
     family: ClassVar[registry.Family]
     kind: ClassVar[Any]
+    several: ClassVar[tuple[str, ...]]
 
     def check_settings(self) -> None:
         self.kind.of(**given_flags(self, self.kind))
@@ -60,17 +65,20 @@ def command_class(family: registry.Family, *bases: type) -> type[TaskFlags]:
     about, kind = family.command, registry.resolve(family.settings)
     if about is None:
         raise ConfigError(f"{family.name}: has no command")
-    fields: list[Any] = []
+    fields, several = list[Any](), list[str]()
     if about.input:
         fields.append(("input", Annotated[Inputs, tyro.conf.arg(help=about.input)], field(default=())))
     for name, each in kind.model_fields.items():
         if (shown := Shown.of(each)).flag:
-            fields.append((name, _flag(name, each, shown), field(default=None)))
+            many = isinstance(each.default, tuple)
+            fields.append((name, _flag(name, each, shown), field(default=() if many else None)))
+            several += [f"--{shown.flag}"] if many else []
     own = {
         "__doc__": about.help,
         "__module__": __name__,
         "family": family,
         "kind": kind,
+        "several": tuple(several),
         "unit": about.unit,
         "families": (family.name,),
         "usual": about.usual,
@@ -81,11 +89,20 @@ def command_class(family: registry.Family, *bases: type) -> type[TaskFlags]:
 
 def _flag(name: str, each: FieldInfo, shown: Any) -> Any:
     """Type of a flag that may be left out, with its help."""
-    kind, default = cast(Any, each.annotation), each.default
-    text = f"{each.description} ({default})." if name != "temperature" else f"{each.description}."
-    options: dict[str, Any] = {"help": text, "help_behavior_hint": ""}
+    from vflow.config.settings import description
+
+    kind: Any = each.annotation
+    plain = name == "temperature" or each.default in (None, ())
+    usual = "" if plain else f" ({str(each.default).removesuffix('.0')})"
+    options: dict[str, Any] = {"help": f"{description(each)}{usual}.", "help_behavior_hint": ""}
+    if isinstance(shown.flag, str):
+        options["name"] = shown.flag
     if name == "temperature":
         kind, options["metavar"] = str, "F"
-    elif get_origin(kind) is not Literal:
-        options["metavar"] = shown.metavar or {int: "N", float: "F"}.get(kind, "NAME")
+    elif get_origin(kind) is tuple:
+        return Annotated[tuple[str, ...], tyro.conf.arg(metavar=shown.metavar, **options)]
+    elif NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    if get_origin(kind) is not Literal:
+        options.setdefault("metavar", shown.metavar or {int: "N", float: "F"}.get(kind, "NAME"))
     return Annotated[kind | None, tyro.conf.arg(constructor=kind, **options)]

@@ -15,9 +15,12 @@ Count = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=0, le=64)]
 Pixels = Annotated[int, Field(ge=0, le=32)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
-Temperature = Annotated[
+Temperatures = Annotated[
     Annotated[Warmth, Tag("number")] | Annotated[tuple[Warmth, ...], Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "number"),
+]
+Temperature = Annotated[
+    Temperatures,
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]

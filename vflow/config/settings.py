@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from vflow.config import models
@@ -28,7 +28,7 @@ WholeNumber = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 Samples = Annotated[WholeNumber, Field(ge=1, le=MAX_SAMPLES)]
 """Number of samples."""
 Seed = Annotated[WholeNumber, Field(ge=0, le=MAX_SEED)]
-Temperature = models.Temperature
+Temperature = models.Temperatures
 """Scale of the noise: one number, or one per level, fine to coarse."""
 
 
@@ -42,7 +42,10 @@ class Shown:
         info: a sentence below it. choices: (text, value) of buttons.
         most: the largest value that the app serves, where others have their turn.
         step: of its slider.
-        metavar: its value in help. flag: False where no command has a flag for it.
+        metavar: its value in help. flag: its name where that is another, empty where all commands have it;
+            False where none has.
+        form: False where the page has it elsewhere.
+        levels: name of a temperature's last level, where each may have its own on the page.
     """
 
     label: str = ""
@@ -51,7 +54,9 @@ class Shown:
     most: float | None = None
     step: float = 1
     metavar: str = ""
-    flag: bool = True
+    flag: bool | str = True
+    form: bool = True
+    levels: str = ""
     served: Any = None
 
     @classmethod
@@ -62,12 +67,14 @@ class Shown:
 
 MAX_SERVED_SEED = 2**31 - 1
 """Largest seed in the app: a browser's numbers end before Python's."""
-SEED = Shown("Seed", most=MAX_SERVED_SEED, flag=False)
+SEED = Shown("Seed", most=MAX_SERVED_SEED, flag="")
 """Face of a seed, which is a flag of all commands."""
 
 
 class Settings(Config):
-    """Settings of a task: each field has a default, bounds where it is a number, and one sentence."""
+    """Settings of a task: each field has a default, bounds where it is a number, and a sentence below it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     @classmethod
     def of(cls, **given: Any) -> Self:
@@ -83,14 +90,16 @@ class Settings(Config):
 
     @classmethod
     def _told(cls, fault: Mapping[str, Any]) -> str:
-        name, ends = str(fault["loc"][0]), fault.get("ctx", {})
+        name, ends, got = str(fault["loc"][0]), fault.get("ctx", {}), fault["input"]
+        got = f"{got:g}" if isinstance(got, float) else got
         low, high = bounds(cls.model_fields[name]) if name in cls.model_fields else (None, None)
-        if fault["type"] not in ("greater_than_equal", "less_than_equal"):
+        beyond = fault["type"] in ("greater_than_equal", "less_than_equal")
+        if low is not None and high is not None and (beyond or fault["type"] == "finite_number"):
+            return f"{name} must be between {low} and {high}, got {got}"
+        if not beyond:
             return f"{name}: {fault['msg']}"
-        if low is not None and high is not None:
-            return f"{name} must be between {low} and {high}, got {fault['input']}"
         least = f"at least {ends['ge']:g}" if "ge" in ends else f"at most {ends['le']:g}"
-        return f"{name} must be {least}, got {fault['input']}"
+        return f"{name} must be {least}, got {got}"
 
     def levels(self, count: int) -> tuple[float, ...]:
         """One temperature for each of ``count`` levels.
@@ -99,6 +108,11 @@ class Settings(Config):
             ConfigError: there are several temperatures, but not ``count``.
         """
         return temperature_per_level(getattr(self, "temperature", 1.0), count)
+
+
+def description(field: FieldInfo) -> str:
+    """Words on a field, in a line without its final stop."""
+    return " ".join(str(field.description).split()).rstrip(".")
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:

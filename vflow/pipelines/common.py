@@ -64,6 +64,8 @@ Temperature = float | tuple[float, ...]
 CHUNK = 8
 """Rows of every computation: padded to it, sample k is the same bytes whatever the number of samples."""
 MAX_REDRAWS = 8
+DEFAULT_FPS = 10.0
+"""Frames per second of films that do not say theirs."""
 BATCH = 32
 """Images whose likelihood is computed in one pass."""
 

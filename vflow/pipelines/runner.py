@@ -84,7 +84,7 @@ class Task(ABC, Generic[S, G, R]):
         """Write files of the results into ``folder``, as they come."""
 
     def total(self, given: G, settings: S) -> int:
-        """Sum of the sizes of all results."""
+        """Sum of the sizes of all results, as far as it is known."""
         return int(getattr(settings, "num_samples", 1))
 
     def facts(self, given: G) -> dict[str, Any]:
@@ -92,5 +92,5 @@ class Task(ABC, Generic[S, G, R]):
         return {}
 
     def notes(self, given: G) -> Sequence[str]:
-        """Remarks for people on what was done to the input."""
+        """Remarks for people on what was done to the input; those that come up later stand at the end."""
         return ()

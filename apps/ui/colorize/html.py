@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.pipelines.color.hints import Hint
+from vflow.tasks.colorize.settings import Hint
 
 from ..shared.html import ghost_items, placeholder, png_uri
 

@@ -7,72 +7,37 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from vflow.config import ColorizerConfig
 from vflow.data import media
-from vflow.errors import InputError, counted
-from vflow.pipelines.batch.records import ColorRecord
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join, join_rows
-from vflow.pipelines.color.hints import Hint
-from vflow.pipelines.color.noise import Variant
-from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_white, read_photo, to_bytes
+from vflow.errors import InputError
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.batch.records import record_class
+from vflow.pipelines.color.colorize import join, join_rows
+from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_white, to_bytes
+from vflow.pipelines.color.task import Still
+from vflow.registry import families
+from vflow.tasks.colorize.settings import ColorSettings
 
-from ..shared import checks
-from ..shared.context import AppContext
+from ..shared.faces import SETTINGS, Face, Job
 from ..shared.html import reduced
-from ..shared.storage import free_name
+from ..shared.storage import free_name, still_there
 
 FAMILY = "colorizer"
-MAX_VARIANTS = 16
-MAX_PHOTOS = 50
 PREVIEW, CARD = 768, 240  # pixels of the longer side
 GREY_TOLERANCE = 12  # largest difference of a grey pixel's channels: scans and JPEG are not quite neutral
 GONE = "these colours have been cleared from the server; colourise again"
 
 
-def check_settings(
-    num_samples: float,
-    temperature: float,
-    level_temperatures: str,
-    seed: float,
-    hints: Sequence[Hint] = (),
-    strength: float = 1.0,
-) -> ColorSettings:
-    """Check values as they come from a form or an endpoint.
-
-    Raises:
-        InputError: a value is missing or out of range; the message names it and the range.
-    """
-    return ColorSettings(
-        num_samples=checks.whole_number("variants", num_samples, 1, MAX_VARIANTS),
-        temperature=checks.temperature(temperature, level_temperatures),
-        strength=checks.number_within("strength", strength, 0, 1),
-        hints=tuple(hints),
-        seed=checks.seed_number(seed),
-    )
-
-
-def check_photos(count: int) -> None:
-    """Refuse no photo at all, and too many.
-
-    Raises:
-        InputError: with the message to show.
-    """
-    if count == 0:
-        raise InputError("no photo given; add photos, or choose an example")
-    if count > MAX_PHOTOS:
-        raise InputError(f"{count} photos; give at most {MAX_PHOTOS} at once")
-
-
-def check_is_photo(path: str) -> None:
+def check_is_photo(path: str | Path) -> None:
     """Refuse a video, which the command line takes.
 
     Raises:
@@ -81,86 +46,6 @@ def check_is_photo(path: str) -> None:
     if media.is_video(path):
         name = Path(path).name
         raise InputError(f"{name}: a video, and only photos are coloured here; use vflow colorize for videos")
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked request for variants of one photo; ``near`` a variant of ``parent``, if there is one."""
-
-    checkpoint: str | None
-    path: str
-    settings: ColorSettings
-    parent: ColorizedPhoto | None = None
-    near: Variant = ()
-
-
-@dataclass
-class Job:
-    """A request under way: planes a and b so far, float32 (n, 2, h, w)."""
-
-    request: Request
-    colorizer: PhotoColorizer
-    notes: tuple[str, ...]
-    planes: list[torch.Tensor] = field(default_factory=list)
-    redrawn: int = 0
-
-    @classmethod
-    def begin(cls, app: AppContext, request: Request) -> Job:
-        """Load the model and read the photo.
-
-        Raises:
-            CheckpointError, InputError: with the message to show.
-        """
-        model = app.models.load(request.checkpoint, FAMILY)
-        checks.check_levels(request.settings.temperature, model, request.checkpoint)
-        photo, notes = _photo(color_config(model), request.path)
-        return cls(request, PhotoColorizer(model, photo, request.settings), notes)
-
-    @property
-    def done(self) -> int:
-        """Variants drawn so far."""
-        return sum(map(len, self.planes))
-
-    def prepare(self, should_stop: Callable[[], bool]) -> Iterator[float]:
-        """Make colour hints ready for a large photo; yields the share of its rows done, 0..1."""
-        for share in self.colorizer.prepare():
-            if should_stop():
-                return
-            yield share
-
-    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Draw eight variants at a time; ``planes`` grows before each step is yielded."""
-        for samples in self.colorizer.draw(self.request.near, should_stop):
-            self.planes.append(samples.ab)
-            self.redrawn += samples.counts.redrawn
-            yield
-
-    def save(self, folder: Path) -> ColorizedPhoto:
-        """Put planes, upload and reduced copies of the photo on disk, in ``folder``, which is made.
-
-        Raises:
-            InputError: the folder that it is to lie in was cleared.
-        """
-        request, photo = self.request, self.colorizer.photo
-        name = Path(request.path).name
-        with still_there():
-            folder.mkdir()
-            (folder / "upload").mkdir()
-            shutil.copyfile(request.path, folder / "upload" / name)
-            np.save(folder / "ab.npy", torch.cat(self.planes).numpy())
-            for longest in (PREVIEW, CARD):
-                small = reduced(on_white(photo.pixels, photo.alpha)[None], longest)[0]
-                np.save(folder / f"{longest}.npy", small)
-        return ColorizedPhoto(
-            folder, name, str(request.checkpoint), request.settings, self.done, request.near, request.parent
-        )
-
-    def remarks(self) -> list[str]:
-        """Further remarks for people."""
-        notes = list(self.notes)
-        if self.redrawn:
-            notes.append(f"{counted(self.redrawn, 'variant')} redrawn because of non-finite values")
-        return [f"{Path(self.request.path).name}: {note}" for note in notes]
 
 
 @dataclass(frozen=True)
@@ -173,7 +58,6 @@ class ColorizedPhoto:
         checkpoint: name of the model.
         settings: of the draw; the strength is chosen later.
         count: variants drawn, fewer than in ``settings`` after Stop.
-        near: the variant these are near to, as ``colorize`` names it; empty for samples.
         parent: those from which "more like this" came here.
     """
 
@@ -182,7 +66,6 @@ class ColorizedPhoto:
     checkpoint: str
     settings: ColorSettings
     count: int
-    near: Variant = ()
     parent: ColorizedPhoto | None = None
 
     def original(self) -> np.ndarray:
@@ -211,28 +94,22 @@ class ColorizedPhoto:
         photo = _upload(self.folder / "upload" / self.source)
         yield from join_rows(photo, self._planes([index]), strength, image[None, ..., :3])
 
-    def save_settings(self, app: AppContext, strength: float) -> Path:
-        """Write a settings file that makes the same pictures again.
+    def save_settings(self, strength: float) -> Path:
+        """Settings file that makes the same pictures again.
 
         Raises:
             InputError: the folder was cleared.
         """
-        path, settings = self.folder / "settings.json", self.settings
-        record = ColorRecord(
-            **app.models.record(self.checkpoint),
-            num_samples=self.count,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            strength=strength,
-            hints=tuple(map(str, settings.hints)),
-            near=self.near,
-        )
-        with still_there():
+        path = self.folder / SETTINGS
+        with still_there(GONE):
+            record = record_class(ColorSettings).model_validate_json(path.read_text(encoding="utf-8"))
+            record = record.model_copy(update={"strength": strength})
+            record = record.with_command(FACE.command.name, [self.source])
             path.write_text(record.to_json(), encoding="utf-8")
         return path
 
     def _planes(self, indices: Sequence[int]) -> torch.Tensor:
-        with still_there():
+        with still_there(GONE):
             planes = np.load(self.folder / "ab.npy")
         if not all(0 <= index < len(planes) for index in indices):
             raise InputError(f"there are {len(planes)} variants to choose from")
@@ -255,19 +132,6 @@ def in_grey(pixels: np.ndarray) -> np.ndarray:
     return to_bytes(lightness, lightness.new_zeros(1, 2, *lightness.shape))[0]
 
 
-@contextmanager
-def still_there() -> Iterator[None]:
-    """For reading and writing in a folder of results, which may be cleared at any time.
-
-    Raises:
-        InputError: it was.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(GONE) from error
-
-
 def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> Iterator[float]:
     """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them.
 
@@ -279,7 +143,7 @@ def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> It
     """
     names: set[str] = set()
     done = 0
-    with still_there(), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+    with still_there(GONE), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for photo in photos:
             stem = Path(photo.source).stem.lstrip(".")  # of "...png" it is "..", which leads elsewhere
             name = free_name(stem or "item", names)
@@ -294,16 +158,16 @@ def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> It
 @lru_cache(maxsize=16)
 def _reduced_copy(path: Path) -> Photo:
     """A reduced copy: its lightness and enlarger are kept with it, so that the strength answers at once."""
-    with still_there():
+    with still_there(GONE):
         pixels = np.load(path)
     return Photo(pixels, pixels)
 
 
 @lru_cache(maxsize=1)
-def _photo(config: ColorizerConfig, path: str) -> tuple[Photo, tuple[str, ...]]:
+def _photo(config: ColorizerConfig, path: Path) -> Still:
     """The photo of the last job with what was prepared of it, so that further colour hints answer sooner."""
     check_is_photo(path)
-    return read_photo(config, path)
+    return Still.read(config, path)
 
 
 @lru_cache(maxsize=1)
@@ -312,3 +176,33 @@ def _upload(path: Path) -> Photo:
         raise InputError(GONE)
     clip, alpha = media.read_photo(path)
     return Photo(clip.frames[0], clip.frames[0], alpha)
+
+
+class ColorizeFace(Face):
+    """Variants whose planes and photo are kept; pictures are joined from them on demand."""
+
+    sample, verb = "variant", "Colourise"
+    outputs = ("colourised.zip", SETTINGS)
+    fits = names_files = True
+    most, added, gone = 50, "photos", GONE
+
+    def read(self, model: Any, item: Item, settings: Any) -> Still:
+        return _photo(color_config(model), item.paths[0])
+
+    def write(self, job: Job, folder: Path) -> None:
+        photo = job.given.photo
+        (folder / "upload").mkdir()
+        shutil.copyfile(job.given.path, folder / "upload" / job.given.path.name)
+        np.save(folder / "ab.npy", torch.cat([drawn.ab for drawn in job.results]).numpy())
+        for longest in (PREVIEW, CARD):
+            small = reduced(on_white(photo.pixels, photo.alpha)[None], longest)[0]
+            np.save(folder / f"{longest}.npy", small)
+
+    def finish(self, job: Job, folder: Path) -> ColorizedPhoto:
+        return ColorizedPhoto(folder, job.given.path.name, str(job.checkpoint), job.settings, job.done)
+
+    def archive(self, folder: Path, results: Sequence[ColorizedPhoto]) -> Iterator[float]:
+        return archive(folder / self.outputs[0], results, results[0].settings.strength)
+
+
+FACE = ColorizeFace(families()[FAMILY])

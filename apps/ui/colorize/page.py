@@ -4,36 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import gradio as gr
 
 from vflow.errors import InputError, VflowError, counted
-from vflow.pipelines.color.hints import MOST_REACH
+from vflow.tasks.colorize.settings import MOST_REACH, ColorSettings
 
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
-from ..shared.forms import Seed, by_name
+from ..shared.faces import Job
+from ..shared.forms import by_name
 from ..shared.html import message, progress
 from ..shared.jobs import paced
-from ..shared.turns import Turn, work_time
+from ..shared.task_tab import TaskForm
+from ..shared.turns import Turn
 from . import html
-from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
+from .job import FACE, ColorizedPhoto, has_color
 from .state import PhotoState, SessionState
 
+REACH = "At 100 a hint colours the thing that it lies on; lower values stop earlier, higher ones later."
 
-@dataclass(frozen=True)
-class Form(ComponentGroup):
+
+class Form(TaskForm):
     """Inputs of the tab."""
 
     files: gr.File
-    state: gr.State
-    checkpoint: gr.Dropdown
-    num_samples: gr.Slider
-    temperature: gr.Slider
-    levels: gr.Textbox
-    reach: gr.Slider
-    seed: Seed
+
+    def __init__(self, app: AppContext, files: gr.File, state: gr.State) -> None:
+        super().__init__(app, FACE, files)
+        self.state = state
+
+    def advanced(self) -> gr.Accordion | None:
+        accordion = super().advanced()
+        assert accordion
+        with accordion:
+            self.reach = gr.Slider(
+                0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH
+            )
+        return accordion
+
+    def components(self) -> list[Any]:
+        return [*super().components(), self.state, self.reach]
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ class Page:
         after = result.after(photo.variant, values[self.strength] / 100)
         own = result.original()
         original = own if has_color(own) else None
-        hints = result.settings.hints
+        hints = result.settings.points
         large = html.compare(
             result.before(), after, photo.variant, photo.name, original=original, hints=hints
         )
@@ -111,7 +124,7 @@ class Page:
         photo = self.state(values).photo
         if photo is None or photo.result is None:
             return {}
-        parent = photo.result.near[-1] if photo.result.near else None
+        *_, parent = None, *photo.result.settings.near
         pictures = list(photo.result.cards(values[self.strength] / 100))
         return {self.view.cards: html.cards(pictures, photo.variant, parent=parent)}
 
@@ -174,7 +187,7 @@ class Page:
                 return {}
             result, parent = photo.result, photo.result.parent
             if action == "back" and parent is not None:
-                state.update(photo.path, lambda p: p.with_result(parent, result.near[-1]))
+                state.update(photo.path, lambda p: p.with_result(parent, result.settings.near[-1]))
             elif action == "pick":
                 state.update(photo.path, lambda p: p.with_result(p.result, index) if p.result else p)
             return self.answer(values, self.results)
@@ -231,50 +244,54 @@ class Page:
 
     def _samples(self, values: Updates, photos: Sequence[PhotoState], should_stop: ShouldStop) -> Steps:
         form = self.form
-        seed = form.seed.draw(values)
-        check_photos(len(photos))
-        numbers = values[form.num_samples], values[form.temperature], values[form.levels], seed
+        FACE.paths([photo.path for photo in photos])
+        settings = form.settings(values)
         reach = checks.number_within("reach of hints", values[form.reach], 0, 100 * MOST_REACH) / 100
-        requests = [
-            Request(
-                values[form.checkpoint],
-                photo.path,
-                check_settings(*numbers, [hint._replace(reach=reach) for hint in photo.hints]),
-            )
-            for photo in photos
+        plan = [
+            (photo.path, settings.model_copy(update={"hints": photo.hints_within(reach)})) for photo in photos
         ]
-        yield {form.seed.value: seed}
-        yield from self._run(values, requests, should_stop)
+        if form.seed:
+            yield {form.seed.value: settings.seed}
+        yield from self._run(values, values[form.checkpoint], plan, should_stop)
 
     def _near(self, values: Updates, photo: PhotoState | None, index: int, should_stop: ShouldStop) -> Steps:
         if photo is None or photo.result is None or not 0 <= index < photo.result.count:
             raise InputError("no such variant; colourise the photo first")
         result = photo.result
-        settings = replace(result.settings, num_samples=int(values[self.form.num_samples]))
-        request = Request(result.checkpoint, photo.path, settings, result, (*result.near, index))
-        yield from self._run(values, [request], should_stop)
+        near = (*result.settings.near, index)
+        number = int(values[self.form.parts["num_samples"]])
+        settings = result.settings.model_copy(update={"num_samples": number, "near": near})
+        yield from self._run(values, result.checkpoint, [(photo.path, settings)], should_stop, result)
 
-    def _run(self, values: Updates, requests: Sequence[Request], should_stop: ShouldStop) -> Steps:
+    def _run(
+        self,
+        values: Updates,
+        checkpoint: str,
+        plan: Sequence[tuple[str, ColorSettings]],
+        should_stop: ShouldStop,
+        parent: ColorizedPhoto | None = None,
+    ) -> Steps:
+        """Colour photos with settings of their own; the results may be near one of ``parent``."""
         bar = self.view.bar
-        statistics = RunStatistics(sum(request.settings.num_samples for request in requests))
+        statistics = RunStatistics(sum(settings.num_samples for _, settings in plan))
         with self.app.runs.job_folder() as folder:
             yield Turn.READ
             yield {bar.status: statistics.progress("Reading the photo…"), **bar.buttons.working()}
-            for number, request in enumerate(requests, 1):
+            for number, (path, settings) in enumerate(plan, 1):
                 yield Turn.READ
                 if should_stop():
                     break
-                prefix = f"Photo {number} of {len(requests)}, variant" if len(requests) > 1 else "Variant"
+                prefix = f"Photo {number} of {len(plan)}, variant" if len(plan) > 1 else "Variant"
                 try:
-                    job = Job.begin(self.app, request)
+                    job = FACE.begin(self.app, checkpoint, settings, path)
                     yield Turn.COMPUTE
                     yield from self._draw(job, statistics, prefix, should_stop)
                     if job.done:
-                        result = job.save(folder / str(number))
-                        yield self._store(values, job.request, result)
+                        result = job.save(self.app, folder / str(number))
                         statistics.add(job)
+                        yield self._store(values, path, replace(result, parent=parent))
                 except VflowError as error:
-                    if len(requests) == 1:
+                    if len(plan) == 1:
                         raise
                     statistics.failures.append(error)
         if statistics.photos == 0 and statistics.failures:
@@ -282,32 +299,32 @@ class Page:
         if statistics.variants == 0:
             yield bar.stopped("Stopped before the first variant.")
             return
-        paths = [request.path for request in requests]
+        paths = [path for path, _ in plan]
         failed = [self.app.error_message(error, paths) for error in statistics.failures]
         # Repeated: gradio's client may lose what is visible when another update follows at once.
         tools = self.tools(values)
-        yield {**tools, **bar.done(statistics.summary(requests), [*failed, *statistics.notes])}
+        summary = statistics.summary(checkpoint, plan[0][1], len(plan))
+        yield {**tools, **bar.done(summary, [*failed, *statistics.notes])}
 
     def _draw(self, job: Job, statistics: RunStatistics, prefix: str, should_stop: ShouldStop) -> Steps:
-        before, earlier, began = statistics.variants, statistics.seconds, work_time()
-        for share in paced(job.prepare(should_stop)):
+        for share in paced(job.given.prepare(job.settings)):
+            if should_stop():
+                break
             text = f"Preparing the colour hints: {share:.0%}"
             yield {self.view.bar.status: progress(round(100 * share), 100, text, "Photo prepared")}
         for _ in job.advance(should_stop):
-            statistics.variants = before + job.done
-            statistics.seconds = earlier + work_time() - began
-            text = f"{prefix} {job.done} of {job.request.settings.num_samples}"
-            yield {self.view.bar.status: statistics.progress(text)}
+            text = f"{prefix} {job.done} of {job.total}"
+            yield {self.view.bar.status: statistics.progress(text, job.done)}
 
-    def _store(self, values: Updates, request: Request, result: ColorizedPhoto) -> Updates:
+    def _store(self, values: Updates, path: str, result: ColorizedPhoto) -> Updates:
         """Keep the variants of one photo; they appear at once if it is the one shown."""
         state = self.state(values)
         with state.turn:
-            old = state.find(request.path)
+            old = state.find(path)
             # New hints: the same variant stays in sight.
-            variant = 0 if request.near or old is None else old.variant
-            state.update(request.path, lambda photo: photo.with_result(result, variant))
-            if state.photo is None or state.photo.path != request.path:
+            variant = 0 if result.settings.near or old is None else old.variant
+            state.update(path, lambda photo: photo.with_result(result, variant))
+            if state.photo is None or state.photo.path != path:
                 return {}
             first = old is not None and old.result is None
             editor = {self.view.editor: state.editor()} if first else {}
@@ -328,19 +345,20 @@ class RunStatistics:
     def add(self, job: Job) -> None:
         """Count a finished photo."""
         self.photos += 1
+        self.variants += job.done
+        self.seconds += job.seconds
         self.notes += job.remarks()
 
-    def progress(self, text: str) -> str:
-        """HTML of the progress bar."""
-        return progress(self.variants, self.wanted, text, "Variants drawn")
+    def progress(self, text: str, more: int = 0) -> str:
+        """HTML of the progress bar; ``more`` variants are of the photo under way."""
+        return progress(self.variants + more, self.wanted, text, "Variants drawn")
 
-    def summary(self, requests: Sequence[Request]) -> str:
+    def summary(self, checkpoint: str, settings: ColorSettings, photos: int) -> str:
         """One line on the run."""
-        settings = requests[0].settings
-        made = settings_text(requests[0].checkpoint, temperature=settings.temperature, seed=settings.seed)
+        made = settings_text(checkpoint, temperature=settings.temperature, seed=settings.seed)
         if self.variants < self.wanted and not self.failures:
             return f"Stopped after {self.variants} of {counted(self.wanted, 'variant')} · {made}"
         drawn = counted(self.variants, "variant")
-        if len(requests) > 1:
-            drawn = f"{self.photos} of {len(requests)} photos, {drawn}"
+        if photos > 1:
+            drawn = f"{self.photos} of {photos} photos, {drawn}"
         return f"{drawn} in {self.seconds:.1f} s · {made}"

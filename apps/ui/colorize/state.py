@@ -13,8 +13,8 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError, VflowError
-from vflow.pipelines.color.hints import Hint, parse_hint
 from vflow.pipelines.color.photo import on_white
+from vflow.tasks.colorize.settings import Hint, parse_hint
 
 from ..shared.forms import thumbnail
 from ..shared.html import reduced
@@ -36,6 +36,10 @@ class PhotoState:
     @property
     def name(self) -> str:
         return Path(self.path).name
+
+    def hints_within(self, reach: float) -> tuple[str, ...]:
+        """The hints as settings have them, all of one reach."""
+        return tuple(str(hint._replace(reach=reach)) for hint in self.hints)
 
     def with_hint(self, x: float, y: float, color: str) -> PhotoState:
         """One more hint; ``color`` is ``#rrggbb``.

@@ -12,7 +12,7 @@ import gradio as gr
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.color.hints import MOST_REACH, Hint
+from vflow.tasks.colorize.settings import Hint
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab
@@ -35,21 +35,12 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.fit import fit_line, wire_fit
-from ..shared.forms import (
-    SLIDER_WITH_LEVELS,
-    SORT,
-    Seed,
-    by_name,
-    levels_box,
-    no_model_banner,
-    suggested_temperature,
-    temperature_slider,
-)
+from ..shared.forms import SORT, by_name, no_model_banner
 from ..shared.html import ExampleTile, download_link, example_strip, message, progress
 from ..shared.jobs import paced
 from ..shared.opening import COLORIZE, opening
 from ..shared.turns import Turn
-from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
+from .job import FAMILY, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
 from .state import PhotoState, SessionState
 
@@ -66,8 +57,6 @@ EXAMPLES: dict[str, tuple[str, tuple[Hint, ...]]] = {
 ROWS = "Rows coloured, in per cent"
 STRENGTH = "100 shows only the drawn colours; lower values mix in the upload's own (grey if it has none)."
 
-REACH = "At 100 a hint colours the thing that it lies on; lower values stop earlier, higher ones later."
-
 
 def build(app: AppContext) -> None:
     """Lay out the tab and wire it."""
@@ -78,7 +67,10 @@ def build(app: AppContext) -> None:
             files, photos = _uploads()
             line = fit_line("colorize")
             strip = html_block(_example_strip(), js_on_load=ON_CLICK)
-            form, buttons = _settings(app, files, state)
+            with run_place():
+                buttons = Buttons.row("Colourise", "colorize", ready=app.models.default(FAMILY) is not None)
+            form = Form(app, files, state)
+            form.advanced()
             editor = html_block("", "vf-editor", js_on_load=ON_PAYLOAD)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "colorize")
@@ -114,26 +106,6 @@ def _uploads() -> tuple[gr.File, gr.HTML]:
     files.change(lambda paths: gr.update(visible=bool(paths)), files, add, **QUICK)
     add.upload(None, [files, add], files, js=SORT, **QUICK)
     return files, photos
-
-
-def _settings(app: AppContext, files: gr.File, state: gr.State) -> tuple[Form, Buttons]:
-    first = app.models.default(FAMILY)
-    with run_place():
-        buttons = Buttons.row("Colourise", "colorize", ready=first is not None)
-    with gr.Group(elem_classes="vf-card"):
-        num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
-        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS.format(place="under Advanced"))
-        seed = Seed.row()
-        checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
-    with gr.Accordion("Advanced", open=False):
-        levels = levels_box(app, first, temperature, "the mean colour")
-        reach = gr.Slider(0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH)
-
-    def on_checkpoint(name: str | None, typed: str) -> tuple[float, Any]:
-        return suggested_temperature(app, name, typed)
-
-    checkpoint.change(on_checkpoint, [checkpoint, levels], [temperature, levels], **QUICK)
-    return Form(files, state, checkpoint, num_samples, temperature, levels, reach, seed), buttons
 
 
 def _downloads() -> DownloadsOnDemand:
@@ -243,7 +215,7 @@ def _wire_downloads(page: Page) -> None:
     def settings(state: SessionState, strength: float) -> Generator[Updates | Turn, None, Path]:
         _, result = _shown(state)
         yield {bar.status: message("Writing the settings…")}
-        return result.save_settings(page.app, strength)
+        return result.save_settings(strength)
 
     def saver(make: Make) -> Callable[[Updates, gr.Request], Shown]:
         def steps(values: Updates) -> Steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ class DigitsFace(Face):
         media.write_png(folder / "digits.png", sheet(*drawn(job)))
         return Result(folder)
 
-    def archive(self, folder: Path, results: Sequence[Any]) -> None:
+    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
         """None: the array is one file."""
+        return iter(())
 
     def files(self, result: Result) -> Sequence[Path]:
         return [result.folder / name for name in ("digits.png", "digits.npz", SETTINGS)]

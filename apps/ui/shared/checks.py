@@ -72,8 +72,7 @@ def check_levels(temperature: Temperature, model: Any, name: str | None) -> None
     Raises:
         InputError: naming both.
     """
-    levels = len(model.latent_shapes)
-    if isinstance(temperature, tuple) and len(temperature) != levels:
+    if isinstance(temperature, tuple) and len(temperature) != (levels := len(model.latent_shapes)):
         raise InputError(f"temperature per level: {len(temperature)} given, {name} has {levels} levels")
 
 
@@ -93,11 +92,13 @@ def setting(name: str, field: FieldInfo, values: Mapping[str, Any]) -> Any:
     shown = Shown.of(field)
     if not shown.label:
         return field.default if shown.served is None else shown.served
-    value = values[name]
+    value = values[name] if shown.form else values.get(name, field.default)
     if shown.choices:
         return _chosen(name, value, [choice for _, choice in shown.choices])
     if name == "temperature":
-        return single_temperature(value)
+        return temperature(value, values.get("level_temperatures"))
+    if isinstance(field.default, tuple) and not isinstance(value, tuple):
+        return tuple(part.strip() for part in re.split(r"[;\n]+", value or "") if part.strip())
     low, high = bounds(field)
     if low is not None and high is not None:
         most = high if shown.most is None else shown.most

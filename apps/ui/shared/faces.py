@@ -21,10 +21,9 @@ from vflow.registry import Command, Family, resolve
 
 from . import checks, html
 from .context import AppContext, settings_text
-from .storage import free_name
+from .storage import free_name, still_there
 from .turns import work_time
 
-MAX_FILES = 20
 SETTINGS = "settings.json"
 
 
@@ -37,7 +36,7 @@ class Job:
     settings: Any
     model: Any
     name: str
-    path: str | None
+    path: Path | None
     given: Any
     results: list[Any] = field(default_factory=list)
     seconds: float = 0.0
@@ -65,15 +64,21 @@ class Job:
                 return
 
     def save(self, app: AppContext, folder: Path) -> Any:
-        """The result: files of the task, and the settings that make them again, in ``folder``."""
-        self.face.task.write(folder, self.given, self.results, self.settings)
+        """The result: files of the task, and the settings that make them again, in ``folder``.
+
+        Raises:
+            InputError: the folder that it lies in was cleared.
+        """
         values = self.settings.model_dump()
         if self.total == values.get("num_samples"):
             values["num_samples"] = self.done
         record = record_class(self.face.kind)(**app.models.record(str(self.checkpoint)), **values)
-        record = record.with_command(self.face.command.name, [Path(self.path).name] if self.path else [])
-        (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
-        return self.face.finish(self, folder)
+        record = record.with_command(self.face.command.name, [self.path.name] if self.path else [])
+        with still_there(self.face.gone):
+            folder.mkdir(exist_ok=True)
+            self.face.write(self, folder)
+            (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
+            return self.face.finish(self, folder)
 
     def summary(self) -> str:
         """One line on what was made."""
@@ -86,10 +91,11 @@ class Job:
 
     def remarks(self) -> list[str]:
         """Further remarks for people."""
-        unit = self.face.task.unit
         redrawn = sum(result.counts.redrawn for result in self.results)
-        again = [f"{counted(redrawn, unit)} redrawn because of non-finite values."]
-        return [*self.face.task.notes(self.given), *(again if redrawn else [])]
+        again = [f"{counted(redrawn, self.face.unit)} redrawn because of non-finite values."]
+        notes = [*self.face.task.notes(self.given), *(again if redrawn else [])]
+        file = f"{self.path.name}: " if self.path and self.face.names_files else ""
+        return [f"{file}{note}" for note in notes]
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class Face:
         sample: its name on the page, where the command has another. noun: an input's. verb: of the button.
         downloads: labels of the result's files. outputs: their names as the endpoint gives them.
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
+        names_files: remarks begin with the name of their file.
+        most: inputs at once. added: what to add where there is none. gone: said of a result that was cleared.
     """
 
     family: Family
@@ -129,6 +137,10 @@ class Face:
     outputs: ClassVar[tuple[str, ...]] = ("files.zip", SETTINGS)
     fits: ClassVar[bool] = False
     picks: ClassVar[bool] = False
+    names_files: ClassVar[bool] = False
+    most: ClassVar[int] = 20
+    added: ClassVar[str] = "a photo"
+    gone: ClassVar[str] = "this result has been cleared from the server; run again"
 
     @property
     def command(self) -> Command:
@@ -167,13 +179,19 @@ class Face:
             CheckpointError, InputError: with the message to show.
         """
         model = app.models.load(checkpoint, self.family.name)
+        checks.check_levels(getattr(settings, "temperature", 1.0), model, checkpoint)
         if path is None:
             item = self.task.items(model, settings)[0]
         else:
             item = Item(Path(path).stem.lstrip(".") or self.noun, (Path(path),))
-        job = Job(self, checkpoint, settings, model, item.name, path, self.task.read(model, item, settings))
+        given, file = self.read(model, item, settings), item.paths[0] if item.paths else None
+        job = Job(self, checkpoint, settings, model, item.name, file, given)
         self.check(job)
         return job
+
+    def read(self, model: Any, item: Item, settings: Any) -> Any:
+        """Input of the task; raises as ``Task.read``."""
+        return self.task.read(model, item, settings)
 
     def check(self, job: Job) -> None:
         """Refuse a job that is too large for the app.
@@ -189,9 +207,9 @@ class Face:
             InputError: no input, or too many.
         """
         if self.takes_files and not files:
-            raise InputError(f"no {self.noun} given; add a {self.noun}, or choose an example")
-        if len(files) > MAX_FILES:
-            raise InputError(f"{len(files)} {self.noun}s; give at most {MAX_FILES} at once")
+            raise InputError(f"no {self.noun} given; add {self.added}, or choose an example")
+        if len(files) > self.most:
+            raise InputError(f"{len(files)} {self.noun}s; give at most {self.most} at once")
         return files if self.takes_files else [None]
 
     def work(self, job: Job) -> int | None:
@@ -202,18 +220,30 @@ class Face:
         """Further words of the line on a result."""
         return ""
 
+    def write(self, job: Job, folder: Path) -> None:
+        """Write the task's files, or what they are made of on demand."""
+        self.task.write(folder, job.given, job.results, job.settings)
+
     def finish(self, job: Job, folder: Path) -> Any:
         """The result, with the files that the page needs beside the task's own."""
         return Files(folder, job.name)
 
-    def archive(self, folder: Path, results: Sequence[Any]) -> None:
-        """Write the archive of all results, where there is one."""
-        names: set[str] = set()
-        with zipfile.ZipFile(folder / self.outputs[0], "w", zipfile.ZIP_STORED) as file:
+    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
+        """Write the archive of all results, where there is one; yields the number of files written.
+
+        Raises:
+            InputError: one of the results was cleared.
+        """
+        names, done = set[str](), 0
+        with (
+            still_there(self.gone),
+            zipfile.ZipFile(folder / self.outputs[0], "w", zipfile.ZIP_STORED) as file,
+        ):
             for result in results:
                 name = free_name(result.name, names)
                 for path in self.archived(result):
                     file.write(path, f"{name}/{path.name}")
+                    yield (done := done + 1)
 
     def archived(self, result: Any) -> Sequence[Path]:
         """Files of a result that go into the archive."""
@@ -271,4 +301,4 @@ def checked(kind: type[Settings], values: dict[str, Any]) -> Any:
     Raises:
         InputError: a value is missing or out of range; the message names it and the range.
     """
-    return kind(**{name: checks.setting(name, each, values) for name, each in kind.model_fields.items()})
+    return kind.of(**{name: checks.setting(name, each, values) for name, each in kind.model_fields.items()})

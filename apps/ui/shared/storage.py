@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from vflow.errors import InputError
+
 MAX_RUNS = 40
 MAX_AGE = 3000.0  # seconds; with a sweep every five minutes, results are gone within the hour
 SWEEP_INTERVAL = 300.0  # seconds
@@ -22,6 +24,19 @@ UNFINISHED_AGE = 300.0  # seconds after which nobody is about to fill an empty f
 PREFIX = "vflow-app-"
 RUNS = "runs"
 _PRIVATE: list[Path] = []
+
+
+@contextmanager
+def still_there(message: str) -> Iterator[None]:
+    """For reading and writing in a folder of results, which may be cleared at any time.
+
+    Raises:
+        InputError: it was; with the message.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(message) from error
 
 
 def private_folder(parent: Path) -> Path:

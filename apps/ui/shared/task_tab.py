@@ -39,7 +39,16 @@ from .events import (
 )
 from .faces import Face, checked
 from .fit import fit_line, wire_fit
-from .forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
+from .forms import (
+    SLIDER_WITH_LEVELS,
+    Seed,
+    levels_box,
+    no_model_banner,
+    paths_of,
+    slider_temperature,
+    suggested_temperature,
+    temperature_slider,
+)
 from .html import duration, progress
 from .turns import Turn
 
@@ -51,24 +60,36 @@ class TaskForm(ComponentGroup):
     """Inputs of the tab: a component for each setting that the page shows, files, and the checkpoint."""
 
     def __init__(self, app: AppContext, face: Face, files: gr.File | None) -> None:
-        first = app.models.default(face.family.name)
+        self.app, first = app, app.models.default(face.family.name)
         self.kind: type[Settings] = face.kind
         self.files, self.parts, self.seed = files, dict[str, Any](), None
         with gr.Group(elem_classes="vf-card"):
             for name, field in face.kind.model_fields.items():
-                if not (shown := Shown.of(field)).label:
+                if not (shown := Shown.of(field)).label or not shown.form:
                     continue
                 if name == "seed":
                     self.seed = Seed.row()
                 elif name == "temperature":
-                    self.parts[name] = temperature_slider(app, first, shown.info)
+                    info = SLIDER_WITH_LEVELS.format(place="under Advanced") if shown.levels else shown.info
+                    self.parts[name] = temperature_slider(app, first, info)
                 else:
                     self.parts[name] = control(name, field, shown)
             names = app.models.names(face.family.name)
             self.checkpoint = gr.Dropdown(names, value=first, label="Checkpoint", interactive=True)
-        if slider := self.parts.get("temperature"):
-            suggested = partial(slider_temperature, app)
-            self.checkpoint.change(suggested, self.checkpoint, slider, **QUICK)
+
+    def advanced(self) -> gr.Accordion | None:
+        """Lay out what stands below the button: temperatures per level, where there are such."""
+        slider, app, checkpoint = self.parts.get("temperature"), self.app, self.checkpoint
+        last = slider and Shown.of(self.kind.model_fields["temperature"]).levels
+        if slider and not last:
+            checkpoint.change(partial(slider_temperature, app), checkpoint, slider, **QUICK)
+        if not slider or not last:
+            return None
+        with gr.Accordion("Advanced", open=False) as accordion:
+            box = self.parts["level_temperatures"] = levels_box(app, checkpoint.value, slider, last)
+        suggested = partial(suggested_temperature, app)
+        checkpoint.change(suggested, [checkpoint, box], [slider, box], **QUICK)
+        return accordion
 
     def components(self) -> list[Any]:
         seed = self.seed.components() if self.seed else []
@@ -135,6 +156,7 @@ def _build(face: Face, expected: Expected | None, app: AppContext) -> None:
                 strip = face.examples()
             place = run_place() if files else None  # in front of the settings, below the files
             form = TaskForm(app, face, files)
+            form.advanced()
             estimates: tuple[Estimate, ...] = ()
             with place or nullcontext():
                 buttons = Buttons.row(face.verb, tab, ready=app.models.default(family) is not None)
@@ -254,7 +276,8 @@ def _steps(
     yield {status: progress(job.done, total, "Writing the files…", label), **buttons.finishing()}
     with app.runs.job_folder() as folder:
         result = job.save(app, folder)
-        face.archive(folder, [result])
+        for _ in face.archive(folder, [result]):
+            pass
     lines = [line.after(values) for line in view.estimates]
     yield {
         view.results: face.shown(job, result),

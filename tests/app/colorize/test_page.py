@@ -21,7 +21,7 @@ from PIL import Image
 from apps.ui import api
 from apps.ui.colorize import job as jobs
 from apps.ui.colorize import page as pages
-from apps.ui.colorize.job import GONE, ColorizedPhoto, archive
+from apps.ui.colorize.job import FACE, GONE, ColorizedPhoto, archive
 from apps.ui.colorize.page import DownloadsOnDemand, Form, Page, View
 from apps.ui.colorize.state import SessionState
 from apps.ui.shared import storage
@@ -34,7 +34,8 @@ from apps.ui.shared.storage import RunStore
 from apps.ui.shared.turns import Turn
 from tests.app.conftest import save_untrained, tiny_colorizer
 from vflow.errors import InputError
-from vflow.pipelines.color.colorize import ColorSettings
+from vflow.pipelines.color.colorize import join
+from vflow.tasks.colorize.settings import ColorSettings
 
 
 def named(kind: Any, *names: str, **parts: Any) -> Any:
@@ -46,10 +47,10 @@ def page_of(app: AppContext) -> Page:
     """The tab's page of an app."""
     bar = named(StatusBar, "status", "offer", buttons=named(Buttons, "run", "stop", "cancel"))
     downloads = named(DownloadsOnDemand, "row", "variant", "archive", "settings", "link")
-    form = named(
-        Form, "files", "state", "checkpoint", "num_samples", "temperature", "levels", "reach",
-        seed=named(Seed, "value", "randomize"),
-    )  # fmt: skip
+    form = Form.__new__(Form)
+    parts = {name: name for name in ("num_samples", "temperature", "level_temperatures")}
+    vars(form).update({name: name for name in ("files", "state", "checkpoint", "reach")})
+    vars(form).update(kind=FACE.kind, parts=parts, seed=named(Seed, "value", "randomize"))
     view = named(View, "photos", "editor", "compare", "tools", "cards", bar=bar, downloads=downloads)
     return Page(app, form, view, "strength")  # type: ignore[arg-type]
 
@@ -90,7 +91,7 @@ def another(context: AppContext) -> Path:
 
 def values_of(state: SessionState) -> Updates:
     """What the form says."""
-    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "value": 0, "randomize": False}
+    numbers = {"num_samples": 2, "temperature": 1.0, "level_temperatures": "", "value": 0, "randomize": False}
     return {"state": state, "checkpoint": "mine", "strength": 100, "reach": 100, **numbers}
 
 
@@ -139,7 +140,8 @@ def colorize(context: AppContext) -> Callable[..., Iterator[Any]]:
     function: Any = next(f.fn for f in blocks.fns.values() if f.api_name == "colorize")
 
     def steps(paths: list[str]) -> Iterator[Any]:
-        job = function.__wrapped__(paths, "mine", 2, 1.0, 1.0, 0, "", "")
+        numbers = {"num_samples": 2, "temperature": 1.0, "strength": 1.0, "seed": 0}
+        job = function.__wrapped__(files=paths, checkpoint="mine", **numbers, hints="", level_temperatures="")
         return (step for step in job if not isinstance(step, Turn))
 
     return steps
@@ -215,21 +217,21 @@ def test_downloads_of_lost_colours_say_so(context: AppContext, photos: list[str]
     with pytest.raises(InputError, match=GONE):
         list(archive(result.folder / "colourised.zip", [result], 1.0))
     with pytest.raises(InputError, match=GONE):
-        result.save_settings(context, 1.0)
+        result.save_settings(1.0)
 
 
 def test_a_large_photo_is_drawn_at_once_and_joined_with_progress(context: AppContext, tmp_path: Path) -> None:
     path, size = tmp_path / "large.png", (1500, 2000)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, size, np.uint8)).save(path)
-    job = jobs.Job.begin(context, jobs.Request("mine", str(path), ColorSettings(num_samples=1)))
+    job = FACE.begin(context, "mine", ColorSettings(num_samples=1), str(path))
     assert list(job.advance(never)) == [None]
-    assert not job.colorizer.photo._enlargers, "colours are drawn before every pixel is looked at"
+    assert not job.given.photo._enlargers, "colours are drawn before every pixel is looked at"
     with context.runs.job_folder() as folder:
-        result = job.save(folder / "1")
+        result = job.save(context, folder / "1")
     image = result.full_size()
     shares = list(result.color_rows(image, 0, 1.0))
     assert len(shares) >= 10 and shares == sorted(set(shares)) and shares[-1] == 1
-    assert np.array_equal(image, job.colorizer.join(job.planes[0])[0])
+    assert np.array_equal(image, join(job.given.photo, job.results[0].ab)[0])
 
 
 def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext, photos: list[str]) -> None:
@@ -291,5 +293,5 @@ def test_back_to_lost_colours_says_so(context: AppContext, photos: list[str]) ->
     for _ in page.more_like(values, gr.EventData(None, {"index": 1}), never):
         pass
     jobs._reduced_copy.cache_clear()
-    assert state.photo and state.photo.result and state.photo.result.near == (1,)
+    assert state.photo and state.photo.result and state.photo.result.settings.near == (1,)
     assert GONE in page.choose_variant(values, "back", 0)["status"]

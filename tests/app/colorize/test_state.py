@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.ui.colorize.job import Job, Request, archive
+from apps.ui.colorize.job import FACE, archive
 from apps.ui.colorize.state import SessionState
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
@@ -17,7 +17,7 @@ from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import save_untrained, tiny_colorizer
 from vflow.errors import ConfigError
-from vflow.pipelines.color.colorize import ColorSettings
+from vflow.tasks.colorize.settings import ColorSettings
 
 
 def test_what_is_known_of_a_photo_stays() -> None:
@@ -50,9 +50,9 @@ def test_no_name_leads_out_of_the_archive(tmp_path: Path) -> None:
         for number, name in enumerate(("...png", "..png", "...jpg", "bay.png")):
             path = tmp_path / name
             Image.fromarray(np.full((12, 16), 90 + number, np.uint8)).save(path, "PNG")
-            job = Job.begin(app, Request("mine", str(path), ColorSettings(num_samples=1)))
+            job = FACE.begin(app, "mine", ColorSettings(num_samples=1), str(path))
             assert list(job.advance(lambda: False)) == [None]
-            photos.append(job.save(folder / str(number)))
+            photos.append(job.save(app, folder / str(number)))
     zipped = tmp_path / "all.zip"
     written = list(archive(zipped, photos, 1.0))
     assert written == sorted(written)

@@ -23,7 +23,7 @@ from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
 from vflow.cli import main as vflow_command
 from vflow.data import media
-from vflow.pipelines.color.hints import Hint
+from vflow.tasks.colorize.settings import Hint
 
 # Keeps the values that the progress bar of a photo's preparation takes.
 PREPARED = """() => {

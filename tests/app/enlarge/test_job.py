@@ -63,7 +63,7 @@ def test_files_are_what_python_draws(app: AppContext, tmp_path: Path) -> None:
     drawn = vflow.upscale(model, photo, scale=2, num_samples=2, temperature=0.5, seed=1)
     for index in range(2):
         assert np.array_equal(media.read_image(result.variant(index)).frames[0], drawn[index])
-    FACE.archive(result.folder, [result, result])
+    assert list(FACE.archive(result.folder, [result, result])) == [1, 2, 3, 4]
     with zipfile.ZipFile(FACE.files(result)[0]) as saved:
         assert saved.namelist() == [f"{name}/s00{i}.png" for name in ("bay", "bay-2") for i in (0, 1)]
     assert len(result.cards()) == 3 and result.size == (80, 60)

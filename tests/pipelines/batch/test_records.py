@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.batch.records import PredictRecord, read_record
+from vflow.pipelines.batch.records import PredictRecord, read_record, record_class
 from vflow.pipelines.common import versions
 from vflow.pipelines.video.predict import PredictSettings
+from vflow.tasks.colorize.settings import ColorSettings
 
 BASE = {"checkpoint": "shapes", "checkpoint_hash": "ab"}
 
@@ -56,3 +57,11 @@ def test_no_such_file_or_not_json(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match=r"bad\.json: not valid JSON; give the settings\.json"):
         read_record(tmp_path / "bad.json", PredictRecord)
+
+
+def test_commands_have_the_flags_of_settings() -> None:
+    made = record_class(ColorSettings)(**BASE, hints=("0.5,0.5,#ff0000",), strength=0.5, threads=1)
+    command = str(made.with_command("colorize", ["bay.png"]).command)
+    assert "--strength 0.5" in command and "--hint '0.5,0.5,#ff0000'" in command
+    step = made.model_copy(update={"near": (1,)})
+    assert step.with_command("colorize", ["bay.png"]).command is None, "no flag names it"

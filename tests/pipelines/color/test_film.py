@@ -13,9 +13,9 @@ from vflow.metrics.color import flicker as flicker_along_motion
 from vflow.metrics.color import planes
 from vflow.models import Colorizer
 from vflow.pipelines.color import film as module
-from vflow.pipelines.color.colorize import ColorSettings, colorize
+from vflow.pipelines.color.colorize import colorize
 from vflow.pipelines.color.film import colorize_film, smooth_in_time
-from vflow.pipelines.color.hints import Hint
+from vflow.tasks.colorize.settings import ColorSettings, Hint
 
 from ..colorizers import lightness_error, make_colorizer, picture
 
@@ -86,7 +86,7 @@ def test_later_chunks_and_steps_are_those_of_photos(model: Colorizer, film: np.n
     many = colorized(model, film[:2], ColorSettings(num_samples=10), first=8)
     assert many.shape[0] == 2
     assert np.array_equal(many[:, 0], colorize(model, film[0], num_samples=10)[8:])
-    near = colorized(model, film[:1], ColorSettings(num_samples=2), near=(3,))
+    near = colorized(model, film[:1], ColorSettings(num_samples=2, near=(3,)))
     assert np.array_equal(near[:, 0], colorize(model, film[0], near=(3,), num_samples=2))
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.color.hints import Hint, Likeness, enforce_hints, hint_shares, parse_hint, place
+from vflow.pipelines.color.hints import Likeness, enforce_hints, hint_shares, place
 from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     condition_of,
@@ -24,6 +24,7 @@ from vflow.pipelines.color.photo import (
 )
 from vflow.pipelines.color.upsample import Enlarger
 from vflow.randomness import normal
+from vflow.tasks.colorize.settings import Hint, parse_hint
 
 from ..colorizers import CONFIG, picture
 

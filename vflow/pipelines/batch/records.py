@@ -15,13 +15,11 @@ from pydantic import Field, create_model
 
 from vflow.config import Config, parse
 from vflow.config.ranges import MAX_FPS, MIN_FPS
-from vflow.config.settings import Settings
+from vflow.config.settings import Settings, Shown
 from vflow.data import media
 from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import InputError
-from vflow.pipelines.color.colorize import ColorSettings
-from vflow.pipelines.color.hints import parse_hint
-from vflow.pipelines.common import SamplingSettings, temperature_text, versions
+from vflow.pipelines.common import temperature_text, versions
 from vflow.pipelines.video.predict import PredictSettings
 
 OF_ONE_ITEM = ("context_sha", "remarks", "command")
@@ -64,17 +62,23 @@ class Record(Config):
         raise NotImplementedError
 
     def with_command(self, verb: str, files: Sequence[str] = ()) -> Self:
-        """The record with the command that makes the same of these files, into a folder called like it."""
+        """The record with the command that makes the same of these files, into a folder called like it.
+
+        As it is where a setting has no flag.
+        """
         words = ["vflow", verb, "--checkpoint", self.checkpoint, *(["--input", *files] if files else [])]
         fields = dict(type(self).model_fields)
         fields["threads"] = fields.pop("threads")  # last: of least interest
         for name, field in fields.items():
-            value = getattr(self, name)
+            value, flag = getattr(self, name), Shown.of(field).flag
+            if flag is False and value != field.default:
+                return self
             if name in NO_FLAGS or value is None or (name == "format" and value == field.default):
                 continue
             single = name == "temperature" or isinstance(value, float)
             texts = [temperature_text(value)] if single else _texts(value)
-            words += [f"--{name.replace('_', '-')}", *texts] if texts else []
+            named = flag if flag and isinstance(flag, str) else name
+            words += [f"--{named.replace('_', '-')}", *texts] if texts else []
         return self.model_copy(update={"command": shlex.join([*words, "--output", verb])})
 
     def to_json(self) -> str:
@@ -109,29 +113,16 @@ def record_class(kind: type[Settings]) -> type[TaskRecord]:
     return made
 
 
-class SamplingRecord(Record):
-    """Settings of drawn samples."""
-
-    num_samples: int = 8
-    temperature: float | tuple[float, ...] = 1.0
-    seed: int = 0
-
-    def settings(self) -> SamplingSettings:
-        return SamplingSettings(**self._noise)
-
-    @property
-    def _noise(self) -> dict[str, Any]:
-        """Settings of the noise, as ``SamplingSettings`` takes them."""
-        return {"num_samples": self.num_samples, "temperature": self.temperature, "seed": self.seed}
-
-
-class PredictRecord(SamplingRecord):
+class PredictRecord(Record):
     """Settings of futures.
 
     ``context_at``: the frames given are the first that the model needs, or the last. ``context_sha`` is the
     content hash of the prepared context, where the record is of one item.
     """
 
+    num_samples: int = 8
+    temperature: float | tuple[float, ...] = 1.0
+    seed: int = 0
     num_frames: int = 10
     context_at: Literal["start", "end"] | None = None
     context_sha: str | None = None
@@ -144,24 +135,12 @@ class PredictRecord(SamplingRecord):
         return self.context_at == "start"
 
     def settings(self) -> PredictSettings:
-        return PredictSettings(num_frames=self.num_frames, **self._noise)
-
-
-class ColorRecord(SamplingRecord):
-    """Settings of colourings. ``num_samples`` counts per picture; hints are ``X,Y,#RRGGBB[,REACH]``.
-
-    Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
-    from, as for ``colorize``.
-    """
-
-    strength: float = 1.0
-    hints: tuple[str, ...] = ()
-    near: tuple[int, ...] = ()
-    format: Literal["png", "mp4", "webm", "gif"] | None = None
-
-    def settings(self) -> ColorSettings:
-        hints = tuple(parse_hint(text) for text in self.hints)
-        return ColorSettings(strength=self.strength, hints=hints, **self._noise)
+        return PredictSettings(
+            num_frames=self.num_frames,
+            num_samples=self.num_samples,
+            temperature=self.temperature,
+            seed=self.seed,
+        )
 
 
 def _texts(value: Any) -> list[str]:

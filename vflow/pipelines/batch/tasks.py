@@ -1,33 +1,23 @@
-"""Tasks of the engine: futures of a clip, colours of a photo, and all tasks of the runner, as files."""
+"""Tasks of the engine: futures of a clip, and all tasks of the runner, as files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
 import torch
 
 from vflow.data import media
 from vflow.data.rain import color_rain, read_rain
-from vflow.errors import InputError, counted
+from vflow.errors import counted
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import (
-    OF_ONE_ITEM,
-    ColorRecord,
-    PredictRecord,
-    Record,
-    TaskRecord,
-)
+from vflow.pipelines.batch.records import OF_ONE_ITEM, PredictRecord, Record, TaskRecord
 from vflow.pipelines.batch.writers import future_writer
-from vflow.pipelines.color.colorize import PhotoColorizer
-from vflow.pipelines.color.film import colorize_film
-from vflow.pipelines.color.photo import color_config, read_photo
-from vflow.pipelines.common import CHUNK, Counts, precision
+from vflow.pipelines.common import DEFAULT_FPS, Counts, precision
 from vflow.pipelines.nowcast import check_given, draw_ensemble, nowcast_config
 from vflow.pipelines.runner import Task
 from vflow.pipelines.video.predict import GROUP, groups, prepare
@@ -36,8 +26,6 @@ from vflow.randomness import content_hash
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_FPS = 10.0
-"""Frames per second of films that do not say theirs."""
 R = TypeVar("R", bound=Record)
 
 
@@ -161,84 +149,6 @@ class NowcastTask(PredictTask):
 
 
 @dataclass(frozen=True)
-class ColorizeTask(SamplingTask[ColorRecord]):
-    """``vflow colorize``: a folder per photo with a png per variant; per film with a preview per variant."""
-
-    def run(self, item: Item, folder: Path) -> dict[str, Any]:
-        colorize = self._photo if _is_photo(item.paths[0]) else self._film
-        with self.autocast():
-            content, counts = colorize(item, folder)
-        self.remark_redraws(item, counts, "image")
-        return {"content_sha": content, **counts._asdict()}
-
-    def _photo(self, item: Item, folder: Path) -> tuple[str, Counts]:
-        if self.record.format not in (None, "png"):
-            raise InputError(f"{item.paths[0].name}: a single image; leave --format out or give png")
-        photo, notes = read_photo(color_config(self.model), item.paths[0])
-        self.remark(item, notes)
-        settings, counts = self.record.settings(), Counts()
-        colorizer = PhotoColorizer(self.model, photo, settings)
-        for first, ab, new in colorizer.draw(self.record.near):
-            counts = counts.plus(new)
-            for sample, planes in enumerate(ab.split(1), first):
-                image = colorizer.join(planes)[0]
-                if photo.alpha is not None:
-                    image = np.concatenate([image, photo.alpha[..., None]], -1)
-                media.write_png(folder / f"s{sample:03d}.png", image)
-                self.progress(sample + 1, settings.num_samples)
-        return photo.content, counts
-
-    def _film(self, item: Item, folder: Path) -> tuple[str, Counts]:
-        settings, counts, content = self.record.settings(), Counts(), ""
-        # Every eight variants go through the film anew: memory stays bounded.
-        for first in range(0, settings.num_samples, CHUNK):
-            film = media.stream_frames(item.paths[0])
-            known = len(film.losses)  # which the notes name, if they should
-            if not first:
-                self.remark(item, film.notes)
-            samples = range(first, min(first + CHUNK, settings.num_samples))
-            with ExitStack() as stack:
-                writers = [self._writer(stack, folder, sample, film.fps) for sample in samples]
-                made = colorize_film(self.model, film.frames, settings, first=first, near=self.record.near)
-                for t, frame in enumerate(made):
-                    counts, content = counts.plus(frame.counts), content or frame.content
-                    time = None if film.times is None else film.times[t]
-                    for write, image in zip(writers, frame.images, strict=True):
-                        write(image, time)
-                    done = first * film.length + (t + 1) * len(samples)
-                    self.progress(done, max(done, film.length * settings.num_samples))
-            if not first:
-                self.remark(item, [loss.text for loss in film.losses[known:]])
-            self._add_sound(item, folder, samples)
-        return content, counts
-
-    def _add_sound(self, item: Item, folder: Path, samples: range) -> None:
-        """Copy the film's sound into the variants' previews."""
-        if self.record.format in ("png", "gif"):
-            return
-        remarks = [
-            media.copy_sound(item.paths[0], folder / f"s{sample:03d}.{self.record.format or 'mp4'}")
-            for sample in samples
-        ]
-        if any(remarks):
-            self.remark(item, (remarks[0],))
-
-    def _writer(self, stack: ExitStack, folder: Path, sample: int, fps: float | None) -> media.Add:
-        """Writer of a variant's frames: into a preview, or into a folder of pictures."""
-        name = f"s{sample:03d}"
-        if self.record.format != "png":
-            path = folder / f"{name}.{self.record.format or 'mp4'}"
-            return stack.enter_context(media.video_writer(path, fps or DEFAULT_FPS))
-        count = iter(range(media.DEFAULT_LIMITS.frames))
-        return lambda image, time=None, /: media.write_png(folder / name / f"t{next(count):03d}.png", image)
-
-
-def _is_photo(path: Path) -> bool:
-    """True if a file holds one picture. Arrays are refused where they are read."""
-    return path.suffix.lower() in media.ARRAY_SUFFIXES or media.probe(path) == media.Probe(1, None)
-
-
-@dataclass(frozen=True)
 class RunnerTask(SamplingTask[TaskRecord]):
     """A task of the runner, on the engine."""
 
@@ -255,17 +165,19 @@ class RunnerTask(SamplingTask[TaskRecord]):
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         runner, settings, counts = self.runner, self.record.settings(), Counts()
         given = runner.read(self.model, item, settings)
-        self.remark(item, runner.notes(given))
+        told = list(runner.notes(given))
+        self.remark(item, told)
 
         def results() -> Iterator[Any]:
             nonlocal counts
             done, total = 0, runner.total(given, settings)
             for result in runner.iterate(self.model, given, settings):
                 counts, done = counts.plus(result.counts), done + result.size
-                self.progress(done, total)
+                self.progress(done, max(done, total))
                 yield result
 
         with self.autocast():
             runner.write(folder, given, results(), settings)
+        self.remark(item, runner.notes(given)[len(told) :])
         self.remark_redraws(item, counts, runner.unit)
         return {**runner.facts(given), **counts._asdict()}

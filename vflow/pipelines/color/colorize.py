@@ -8,8 +8,7 @@ one size: sample k is the same whatever the number of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,21 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.config.ranges import MAX_SAMPLES, check_range
-from vflow.errors import ConfigError
 from vflow.models import Sampled
 from vflow.models.colorizer import UNIT
 from vflow.models.glow import Chains
-from vflow.pipelines.color.hints import (
-    MAX_HINTS,
-    Hint,
-    Likeness,
-    Placed,
-    check_hint,
-    enforce_hints,
-    hint_shares,
-    place,
-)
+from vflow.pipelines.color.hints import Likeness, Placed, enforce_hints, hint_shares, place
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import (
     Photo,
@@ -45,42 +33,21 @@ from vflow.pipelines.color.photo import (
 from vflow.pipelines.common import (
     CHUNK,
     Counts,
-    SamplingSettings,
     Temperature,
     device_of,
     draw_finite,
     temperature_or_suggested,
 )
+from vflow.pipelines.runner import ShouldStop, never
+from vflow.tasks.colorize.settings import ColorSettings, Hint
 
 if TYPE_CHECKING:
     from torch import nn
 
-Hints = Sequence[Hint]
 PREPARATION = 0.2
 """Share of the time of joining a large photo with its first colours that goes into its enlarger."""
 COARSE_SIDE = 4
 """Largest grid of the levels that decide the colours of regions, blocks of 8×8."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColorSettings(SamplingSettings):
-    """Colourings to draw.
-
-    Attributes:
-        strength: 0..1, from the photo's own colours to the sampled ones.
-        hints: points whose colour is known.
-    """
-
-    strength: float = 1.0
-    hints: tuple[Hint, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("strength", self.strength, 0, 1)
-        if len(self.hints) > MAX_HINTS:
-            raise ConfigError(f"{len(self.hints)} hints; give at most {MAX_HINTS}")
-        for hint in self.hints:
-            check_hint(hint)
 
 
 class ColorSamples(NamedTuple):
@@ -90,6 +57,11 @@ class ColorSamples(NamedTuple):
     ab: Tensor
     counts: Counts
 
+    @property
+    def size(self) -> int:
+        """Variants in it."""
+        return len(self.ab)
+
 
 def colorize(
     model: nn.Module,
@@ -98,7 +70,7 @@ def colorize(
     num_samples: int = 8,
     temperature: Temperature | None = None,
     strength: float = 1.0,
-    hints: Hints = (),
+    hints: Sequence[Hint] = (),
     near: Variant = (),
     seed: int = 0,
 ) -> np.ndarray:
@@ -125,18 +97,17 @@ def colorize(
             model is of another kind.
     """
     config = color_config(model)
-    settings = ColorSettings(
+    settings = ColorSettings.of(
         num_samples=num_samples,
         temperature=temperature_or_suggested(temperature, config),
         seed=seed,
         strength=strength,
         hints=tuple(hints),
+        near=near,
     )
-    if not all(0 <= k < MAX_SAMPLES for k in near):
-        raise ConfigError(f"near {near}: give the index of a sample, or of each step, from 0")
     colorizer = PhotoColorizer(model, prepare_photo(config, image), settings)
     images = np.empty((num_samples, *colorizer.photo.pixels.shape), np.uint8)
-    for first, ab, _ in colorizer.draw(near):
+    for first, ab, _ in colorizer.draw():
         images[first : first + len(ab)] = colorizer.join(ab)
     return images
 
@@ -160,7 +131,7 @@ class PhotoColorizer:
         self.temperature = settings.levels(len(model.latent_shapes))
         self.chains: Chains = first.chains if first else model.flow.with_cached_inverse()
         lightness = lab_planes(photo.small)[:, :1]
-        self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
+        self.hints: tuple[Placed, ...] = place(settings.points, lightness[0, 0])
         self.condition = condition_of(photo).to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
         self.noise: ColorNoise = first.noise if first else self._own_noise()
@@ -222,21 +193,8 @@ class PhotoColorizer:
         )
         return sampled
 
-    def prepare(self) -> Iterator[float]:
-        """The work on the photo's pixels that hints need, some rows at a time; yields the share done, 0..1.
-
-        Without it the first chunk of ``draw`` does this work.
-        """
-        if self.hints:
-            yield from self.photo.prepare(self.cells.shape)
-
-    def draw(
-        self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[ColorSamples]:
+    def draw(self, should_stop: ShouldStop = never) -> Iterator[ColorSamples]:
         """All variants, 8 at a time; ends early, between chunks, when ``should_stop()`` is true.
-
-        Args:
-            near: draw steps away from this variant.
 
         Raises:
             InputError: a sample stays non-finite after 8 redraws.
@@ -244,13 +202,13 @@ class PhotoColorizer:
         for first in range(0, self.settings.num_samples, CHUNK):
             if should_stop():
                 return
-            yield self.chunk(first, near)
+            yield self.chunk(first)
 
     @torch.no_grad()
-    def chunk(self, first: int, near: Variant = ()) -> ColorSamples:
+    def chunk(self, first: int) -> ColorSamples:
         """Variants ``first``, a multiple of 8, and up to seven more."""
         device, wanted = self.condition.device, min(CHUNK, self.settings.num_samples - first)
-        variants = [(*near, first + row) for row in range(CHUNK)]
+        variants = [(*self.settings.near, first + row) for row in range(CHUNK)]
 
         def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
             eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]

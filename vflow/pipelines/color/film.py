@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vflow.data.motion import optical_flow
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
-from vflow.pipelines.color.noise import Variant
+from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import Counts
+from vflow.pipelines.runner import ShouldStop, never
+from vflow.tasks.colorize.settings import ColorSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,11 +32,24 @@ CUT = 8.0
 
 
 class ColorizedFrame(NamedTuple):
-    """A frame of each variant, uint8 (n, H, W, 3), counts of faults, and the name of the noise."""
+    """A frame of variants ``first``, ``first + 1``, …, uint8 (n, H, W, 3).
 
+    Attributes:
+        counts: of faults.
+        content: name of the noise.
+        time: seconds from the first frame, where the frame rate varies.
+    """
+
+    first: int
     images: np.ndarray
     counts: Counts
     content: str
+    time: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Pictures in it."""
+        return len(self.images)
 
 
 class _Shown(NamedTuple):
@@ -52,8 +66,7 @@ def colorize_film(
     settings: ColorSettings,
     *,
     first: int = 0,
-    near: Variant = (),
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: ShouldStop = never,
 ) -> Iterator[ColorizedFrame]:
     """Colour frames of a film as they come; one frame of each size is in memory.
 
@@ -64,7 +77,6 @@ def colorize_film(
     Args:
         frames: uint8 (H, W, 3), all of one size.
         first: variants ``first``, a multiple of 8, and up to seven more of ``settings.num_samples``.
-        near: draw steps away from this variant.
 
     Raises:
         InputError: a sample stays non-finite after 8 redraws.
@@ -82,11 +94,11 @@ def colorize_film(
             colorizer, carried = PhotoColorizer(model, photo, settings), None
             scene = None
         scene = scene or colorizer
-        _, ab, counts = colorizer.chunk(first, near)
+        _, ab, counts = colorizer.chunk(first)
         if carried:
             ab = colorizer.with_hints(smooth_in_time(ab, colorizer.cells, *carried))
         before = _Shown(grey, ab, colorizer.cells)
-        yield ColorizedFrame(colorizer.join(ab), counts, colorizer.noise.content)
+        yield ColorizedFrame(first, colorizer.join(ab), counts, colorizer.noise.content)
 
 
 def carry(before: _Shown, grey: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,6 @@ those of a logistic regression on 40 training photographs with human outlines (B
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,11 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vflow.data.color import rgb_to_lab
-from vflow.errors import ConfigError
 from vflow.pipelines.color.photo import displayable_share
 from vflow.pipelines.color.upsample import Enlarger
+from vflow.tasks.colorize.settings import Hint
 
-MAX_HINTS, MOST_REACH = 100, 2
 SIDE = 3 / 64  # of the square whose lightness is a hint's, of the photo's
 APART = 1 / 32  # hints closer than this, of the photo's sides, are taken for the same
 LIKE = 4.0  # difference of lightness at which a walk takes a step 0.6 times as often
@@ -46,23 +43,6 @@ CLOSE = 0.7 / 32  # how far what is still missing at a hint's pixel reaches, of 
 RIDGE = 1e-3
 
 
-class Hint(NamedTuple):
-    """A colour, (r, g, b) in 0..255, at a point: fractions 0..1 of width (``x``) and height (``y``).
-
-    ``reach``, 0..2, is how willingly it takes places that are less like the point.
-    """
-
-    x: float
-    y: float
-    color: tuple[int, int, int]
-    reach: float = 1.0
-
-    def __str__(self) -> str:
-        """The text that ``parse_hint`` reads."""
-        reach = "" if self.reach == 1 else f",{self.reach:g}"
-        return f"{self.x:g},{self.y:g},#{bytes(self.color).hex()}{reach}"
-
-
 class Placed(NamedTuple):
     """A hint on a photo: its point, a and b of its colour, and as much of them as its lightness allows."""
 
@@ -71,40 +51,6 @@ class Placed(NamedTuple):
     ab: tuple[float, float]
     shown: tuple[float, float]
     reach: float
-
-
-def parse_hint(text: str) -> Hint:
-    """``"0.25,0.5,#c03020"`` → a hint; a fourth part is its reach.
-
-    Raises:
-        ConfigError: not of this form, or out of range.
-    """
-    number = r"\s*([0-9.eE+-]+)\s*"
-    found = re.fullmatch(rf"{number},{number},\s*#?([0-9a-fA-F]{{6}})\s*(?:,{number})?", text)
-    try:
-        if found:
-            x, y, color, reach = found.groups()
-            return check_hint(Hint(float(x), float(y), tuple(bytes.fromhex(color)), float(reach or 1)))  # type: ignore[arg-type]
-    except ValueError:
-        pass
-    raise ConfigError(f"hint {text!r}: give X,Y,#RRGGBB with X and Y from 0 to 1, e.g. 0.25,0.5,#c03020")
-
-
-def check_hint(hint: Hint) -> Hint:
-    """The hint as plain numbers, in range.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    x, y, color, reach = hint
-    if not all(math.isfinite(v) and 0 <= v <= 1 for v in (x, y)):
-        raise ConfigError(f"hint at {x:g},{y:g}: x and y are fractions of width and height, 0..1")
-    if len(color) != 3 or not all(0 <= c <= 255 and c == int(c) for c in color):
-        raise ConfigError(f"hint at {x:g},{y:g}: colour {tuple(color)}; give red, green and blue, 0..255")
-    if not 0 <= reach <= MOST_REACH:
-        raise ConfigError(f"hint at {x:g},{y:g}: reach {reach:g}; give 0 to {MOST_REACH}")
-    red, green, blue = (int(c) for c in color)
-    return Hint(float(x), float(y), (red, green, blue), float(reach))
 
 
 def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:

@@ -14,7 +14,7 @@ from torch import nn
 from vflow.data import media
 from vflow.data.datasets.photos import Photos
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
+from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import CHUNK, Counts, evenly_spaced, image_nats
 from vflow.pipelines.evaluate.data import open_photos, readable_photos
@@ -29,6 +29,7 @@ from vflow.pipelines.evaluate.report import (
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
 from vflow.randomness import generator
+from vflow.tasks.colorize.settings import ColorSettings
 
 USUAL_PHOTOS, NUM_SAMPLES, TINTS = 128, 8, 8
 TINT_PHOTOS = 1500
@@ -104,14 +105,14 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     photos = list(readable_photos(validation, validation.usable_of(chosen)))
 
     def score(temperature: float) -> float:
-        drawing = replace(_drawing(settings), temperature=temperature)
+        drawing = _drawing(settings).model_copy(update={"temperature": temperature})
         return -float(np.mean([_errors(draw(model, photo, drawing).images, photo).min() for photo in photos]))
 
     return scan_temperatures(TEMPERATURES, score, stage)
 
 
 def _drawing(settings: Settings) -> ColorSettings:
-    return ColorSettings(
+    return ColorSettings.of(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
 

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from vflow.data import media
 from vflow.errors import ConfigError
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
+from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import (
     Photo,
     as_picture,
@@ -43,6 +43,7 @@ from vflow.pipelines.walk.space import (
     typical_code,
 )
 from vflow.randomness import content_hash, normal
+from vflow.tasks.colorize.settings import ColorSettings
 
 LONGEST = 1024
 """Longer side of a photo in pixels; larger ones are reduced to it, since a walk holds dozens of pictures."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from vflow.config.settings import SEED, Samples, Seed, Settings, Shown, Temperature
 
 SCALES = (2, 4)
@@ -14,14 +12,15 @@ SCALES = (2, 4)
 class EnlargeSettings(Settings):
     """Variants of an enlarged photo."""
 
-    scale: Annotated[Literal[2, 4], Shown("Scale", choices=tuple((f"{s}×", s) for s in SCALES))] = Field(
-        4, description="2 or 4 times the width and height"
-    )
-    num_samples: Annotated[Samples, Shown("Variants", most=8)] = Field(
-        4, description="Variants of each photo"
-    )
+    scale: Annotated[Literal[2, 4], Shown("Scale", choices=tuple((f"{s}×", s) for s in SCALES))] = 4
+    """2 or 4 times the width and height."""
+    num_samples: Annotated[Samples, Shown("Variants", most=8)] = 4
+    """Variants of each photo."""
     temperature: Annotated[
         Temperature, Shown("Temperature", "0 is the smoothest; higher draws more texture.")
-    ] = Field(1.0, description="Scale of the noise (as the checkpoint suggests)")
-    seed: Annotated[Seed, SEED] = Field(0, description="Names the noise")
-    format: Annotated[Literal["png"], Shown(flag=False)] = Field("png", description="of files")
+    ] = 1.0
+    """Scale of the noise (as the checkpoint suggests)."""
+    seed: Annotated[Seed, SEED] = 0
+    """Names the noise."""
+    format: Annotated[Literal["png"], Shown(flag=False)] = "png"
+    """of files."""

@@ -1,6 +1,6 @@
 """Colours for photos."""
 
-from vflow.registry import Card, Family, Kind, Walk
+from vflow.registry import Card, Command, Family, Kind, Walk
 
 FAMILY = Family(
     name="colorizer",
@@ -21,4 +21,14 @@ FAMILY = Family(
     tune="vflow.pipelines.evaluate.color:tune_color",
     reads=("train", "limit", "num_samples", "temperature", "num_importance_samples"),
     walk=Walk("vflow.pipelines.walk.images:PhotoAdapter", "Start: a photo"),
+    task="vflow.pipelines.color.task:COLORIZE",
+    settings="vflow.tasks.colorize.settings:ColorSettings",
+    command=Command(
+        name="colorize",
+        summary="draw many colourings of photos",
+        help="Draw many colourings of photos, each with the lightness and size of its photo.",
+        unit="image",
+        input="Photos, videos, or folders of them.",
+        usual="colorizer",
+    ),
 )
