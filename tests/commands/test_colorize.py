@@ -167,19 +167,6 @@ def test_one_bad_file_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
     assert [entry["status"] for entry in run.entries()] == ["failed"] * 4 + ["done"]
 
 
-def test_what_is_there_is_not_done_again(run: Run, tmp_path: Path) -> None:
-    photo = _still(tmp_path / "p.png")
-    assert run("--input", photo, "--num-samples", 2) == 0
-    first = run.output / "p" / "s001.png"
-    before = first.stat().st_mtime_ns
-    assert run("--input", photo, "--num-samples", 2) == 0
-    assert first.stat().st_mtime_ns == before
-    other = ("--input", photo, "--num-samples", 1, "--hint", "0.5,0.5,#ff0000")
-    assert run(*other) == 1 and first.stat().st_mtime_ns == before
-    assert run(*other, "--on-existing", "overwrite") == 0
-    assert run.files() == ["p/s000.png"]
-
-
 def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) -> None:
     film = write_lossless(tmp_path / "v.mp4", moving_square(4, 32, 48), 8)
     assert run("--input", film, "--num-samples", 9) == 0

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from vflow import cli
 from vflow.catalog import checkpoint_folder
@@ -25,7 +24,6 @@ from vflow.errors import ConfigError
 
 from ..pipelines.conftest import FRAMES, make_model
 from ..pipelines.digit_models import make_digits
-from ..pipelines.evaluate.support import make_colorizer, write_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT, BAD = 7, 2
@@ -218,23 +216,6 @@ def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(outputs(tmp_path / "one")) == 20
     assert vflow(*flags, tmp_path / "npz", "--format", "npz") == 0
     assert (tmp_path / "npz" / "digits.npz").is_file()
-
-
-def test_colorize(tmp_path: Path) -> None:
-    model = make_colorizer()
-    save_checkpoint(tmp_path / "model", model, config=model.config)
-    photos = write_photos(tmp_path / "photos", train=0, test=1) / "val"
-    (photos / "00.png").rename(photos / "photo.png")
-    Image.open(photos / "photo.png").save(photos / "photo.jpg")
-    (photos / "broken.png").write_bytes(b"no picture")
-    flags = ("generate", "colorize", "--checkpoint", tmp_path / "model", "--num-samples", 2, "--output")
-    rest = ("--input", photos / "*.*g")
-    assert vflow(*flags, tmp_path / "one", *rest) == 1
-    names = [f"{name}/s{sample:03d}.png" for name in ("photo-jpg", "photo-png") for sample in (0, 1)]
-    assert sorted(outputs(tmp_path / "one")) == names
-    for shard in ("1/2", "2/2"):
-        vflow(*flags, tmp_path / "two", "--shard", shard, "--batch-size", 3, *rest)
-    assert outputs(tmp_path / "two") == outputs(tmp_path / "one")
 
 
 @pytest.mark.parametrize(
