@@ -441,7 +441,7 @@ def test_endpoint_is_python(
     assert json.loads(Path(settings).read_text())["hints"] == ["0.5,0.5,#c03020", "0.1,0.9,#2040a0"]
     for given, message in (
         ({"strength": 2}, "strength: give a number from 0 to 1"),
-        ({"num_samples": 17}, "variants: give a number from 1 to 16"),
+        ({"num_samples": 17}, "num_samples: give a number from 1 to 16"),
         ({"level_temperatures": "1, 1"}, "temperature per level: 2 given, colorizer has "),
         ({"hints": "here, red"}, "hint 'here, red': give X,Y,#RRGGBB"),
         ({"checkpoint": "digits"}, "digits: a model of another kind; choose one of: colorizer, "),
