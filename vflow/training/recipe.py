@@ -61,7 +61,8 @@ def train_recipe(options: TrainOptions) -> int:
     """
     assert options.recipe is not None
     for name in FIXED:
-        if getattr(options, name) not in (None, ()):
+        value = getattr(options, name)
+        if value not in (None, ()) and value is not False:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
     recipe = load_recipe(options.recipe)
