@@ -20,7 +20,7 @@ def empty() -> str:
 
 def compressed(result: Compressed) -> str:
     """The picture and the bytes that each format takes."""
-    largest = max(size.bytes for size in result.sizes)
+    largest = max(size.bytes for size in result.sizes if size.kind != "raw")
     raw = "three bytes a pixel" if result.frames.shape[-1] == 3 else "one byte a pixel"
     phrases = PHRASES | {"raw": raw}
     rows = "".join(_row(size, largest, phrases.get(size.kind, "")) for size in result.sizes)
@@ -30,7 +30,7 @@ def compressed(result: Compressed) -> str:
         f'<p class="vf-lead">{lead} Decoding it gave the same pixels: nothing {more}is lost.</p>'
         f"{_figure(result)}"
         '<table class="vf-sizes"><caption>Bytes on disk, headers included</caption>'
-        '<thead><tr><th scope="col">Format</th><th scope="col">Share of the pixels</th>'
+        '<thead><tr><th scope="col">Format</th><th scope="col">Beside the largest</th>'
         f'<th scope="col">Bytes</th></tr></thead><tbody>{rows}</tbody></table>'
         f'<p class="vf-note">{result.bits_per_dim:.3f} bits per value.</p></section>'
     )
@@ -48,19 +48,26 @@ def restored(result: Restored) -> str:
 
 
 def _lead(sizes: tuple[Size, ...]) -> str:
+    """Whether the file is worth keeping, against the one that came and the best of other lossless formats."""
     ours = next(size.bytes for size in sizes if size.kind == "ours")
+    came = next(size for size in sizes if size.kind in ("given", "lossy"))
     best = min((size for size in sizes if size.kind == "other"), key=lambda size: size.bytes)
     change = 1 - ours / best.bytes
-    word = "smaller" if change >= 0 else "larger"
-    return f"<strong>{ours:,} bytes, {abs(change):.0%} {word} than {escape(best.label)}.</strong>"
+    other = f"{abs(change):.0%} {'smaller' if change >= 0 else 'larger'} than {escape(best.label)}"
+    name = escape(came.label.replace("Your", "your"))
+    if ours < came.bytes:
+        return f"<strong>{1 - ours / came.bytes:.0%} smaller than {name}</strong>, and {other}."
+    times = f"{ours / came.bytes:.1f} times" if ours > 1.05 * came.bytes else "As large as"
+    return f"<strong>{times} {name}: keep that.</strong> A lossless copy of its pixels, it is {other}."
 
 
 def _row(size: Size, largest: int, phrase: str) -> str:
     remark = f"<small>{phrase}</small>" if phrase else ""
-    share = 100 * size.bytes / largest
+    share = max(100 * size.bytes / largest, 0.5)
+    bar = "" if size.kind == "raw" else f'<i style="width: {share:.1f}%"></i>'  # it would dwarf the others
     return (
         f'<tr class="vf-size-{size.kind}"><th scope="row">{escape(size.label)}{remark}</th>'
-        f'<td><i style="width: {max(share, 0.5):.1f}%"></i></td><td>{size.bytes:,}</td></tr>'
+        f"<td>{bar}</td><td>{size.bytes:,}</td></tr>"
     )
 
 

@@ -25,7 +25,8 @@ from ..shared.turns import work_time
 T = TypeVar("T")
 FAMILY, VIDEO = "codec", "videoflow"
 CLOCK = "compress"
-MAX_PIXELS = 2_000_000
+MAX_PHOTO_PIXELS = 12_600_000  # 12 megapixels: 3 minutes of one core, and 1.3 GB
+MAX_PIXELS = 2_000_000  # of all frames of a clip
 MAX_FLOW_PIXELS = 200_000  # of clips that a video flow decodes, 5,000 pixels a second
 CODED, DECODED = 0.4, 0.75  # shares of the time after which a photo is coded, and decoded again
 STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
@@ -97,9 +98,10 @@ def read(upload: str | None) -> Source:
     path = _given(upload)
     source = read_source(path)
     pixels = _pixels(source)
-    if pixels > MAX_PIXELS:
+    most = MAX_PHOTO_PIXELS if source.frames.ndim == 3 else MAX_PIXELS
+    if pixels > most:
         raise InputError(
-            f"{path.name}: {pixels:,} pixels, and the page takes {MAX_PIXELS:,}; "
+            f"{path.name}: {pixels:,} pixels, and the page takes {most:,}; "
             "use vflow compress on the command line"
         )
     return source
@@ -144,7 +146,7 @@ def compress(
     others = yield from _others(pictures, source.profile, should_stop)
     sizes = (
         Size("Pixels", pictures.size, "raw"),
-        Size(f"As uploaded ({path.suffix[1:].upper()})", path.stat().st_size, _given_kind(path)),
+        Size(f"Your {path.suffix[1:].upper()}", path.stat().st_size, _given_kind(path)),
         *others,
         Size("vflow", len(data), "ours"),
     )
@@ -165,7 +167,8 @@ def restore(
     require_coder()
     data = path.read_bytes()
     header, _ = unpack(data, path.name)
-    limit = MAX_FLOW_PIXELS if header.arithmetic else MAX_PIXELS
+    most = MAX_PHOTO_PIXELS if header.frames == 1 else MAX_PIXELS
+    limit = MAX_FLOW_PIXELS if header.arithmetic else most
     if header.height * header.width * header.frames > limit:
         raise InputError(f"{path.name}: more than {limit:,} pixels; use vflow decompress")
     model = codec_of(app, header, path.name)

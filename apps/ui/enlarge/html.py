@@ -19,13 +19,13 @@ def empty(text: str = "Add a photo, or press one of the examples.") -> str:
     return placeholder(ghosts, "No enlarged photo yet", text, "vf-enlarge-empty")
 
 
-def uploaded(photo: np.ndarray, name: str) -> str:
-    """The photo, uint8 (h, w, 3), before it is enlarged."""
-    height, width = photo.shape[:2]
+def uploaded(preview: np.ndarray, name: str, size: tuple[int, ...]) -> str:
+    """The photo of ``size`` (height, width), before it is enlarged: a preview of it, uint8 (h, w, 3)."""
+    height, width = preview.shape[:2]
     return (
         '<section class="vf-results vf-own-size" aria-label="The photo">'
-        f'<img src="{png_uri(photo)}" alt="{escape(name, quote=True)}" width="{width}" height="{height}">'
-        f"<p>{width}×{height}. Press Enlarge.</p></section>"
+        f'<img src="{png_uri(preview)}" alt="{escape(name, quote=True)}" width="{width}" height="{height}">'
+        f"<p>{size[1]}×{size[0]}. Press Enlarge.</p></section>"
     )
 
 

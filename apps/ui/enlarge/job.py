@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError, VflowError
+from vflow.errors import InputError
 from vflow.metrics.super_resolution import bicubic, luminance
 from vflow.pipelines.video.export import heat
 from vflow.registry import families
@@ -23,7 +22,7 @@ from vflow.tasks.enlarge.settings import SCALES
 from ..shared import examples
 from ..shared.context import AppContext
 from ..shared.events import ON_CLICK, html_block
-from ..shared.faces import SETTINGS, Face, Job
+from ..shared.faces import PREVIEW, SETTINGS, Face, Job, photo_size
 from ..shared.html import reduced
 from ..shared.opening import ENLARGE, opening
 from . import html
@@ -32,7 +31,6 @@ FAMILY = "super_resolution"
 MAX_PIXELS = 16_000_000  # of an enlarged photo
 CARD = 160  # pixels a side of the part of each variant that its card shows
 OPENED = 320  # pixels a side of the part that the comparison opens on
-PREVIEW = 768  # pixels of the longer side of an upload on the page
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ class EnlargeFace(Face):
     downloads = ("All variants (zip)", "Differences (png)", "Settings (json)")
     outputs = ("enlarged.zip", SETTINGS)
     fits = picks = True
+    most_pixels = MAX_PIXELS // 4**2
 
     @property
     def tab(self) -> str:
@@ -136,7 +135,8 @@ class EnlargeFace(Face):
         return html.empty(text)
 
     def uploaded(self, path: str) -> str:
-        return html.uploaded(reduced(media.read_photo(path)[0].frames[:1], PREVIEW)[0], Path(path).name)
+        photo = media.read_photo(path)[0].frames[:1]
+        return html.uploaded(reduced(photo, PREVIEW)[0], Path(path).name, photo.shape[1:3])
 
     def shown(self, job: Job, result: Result) -> str:
         return html.results(result, 0)
@@ -170,19 +170,9 @@ def expected_seconds(
 ) -> float | None:
     """Time that enlarging will take; None where nothing is known, or there is no photo."""
     size = photo_size(paths[0]) if paths and name and num_samples else None
-    if size is None:
+    if size is None or math.prod(size) * int(scale) ** 2 > MAX_PIXELS:
         return None
     return app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples)))
-
-
-@lru_cache(maxsize=16)
-def photo_size(path: str) -> tuple[int, int] | None:
-    """Height and width of a photo; None where it cannot be read."""
-    try:
-        height, width = media.read_photo(path)[0].frames.shape[1:3]
-    except VflowError:
-        return None
-    return height, width
 
 
 def _busiest(deviation: np.ndarray, side: int) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +15,8 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from vflow.config.settings import Settings
-from vflow.errors import InputError, counted
+from vflow.data import media
+from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.runner import Task
@@ -21,9 +24,11 @@ from vflow.registry import Command, Family, resolve
 
 from . import checks, html
 from .context import AppContext, settings_text
+from .html import reduced
 from .storage import free_name, still_there
 from .turns import work_time
 
+PREVIEW = 768  # pixels of the longer side of an upload on the page
 SETTINGS = "settings.json"
 
 
@@ -126,6 +131,7 @@ class Face:
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
         names_files: remarks begin with the name of their file.
         most: inputs at once. added: what to add where there is none. gone: said of a result that was cleared.
+        most_pixels: of a photo that the page takes; a larger one can be reduced, or an area of it chosen.
     """
 
     family: Family
@@ -141,6 +147,7 @@ class Face:
     most: ClassVar[int] = 20
     added: ClassVar[str] = "a photo"
     gone: ClassVar[str] = "this result has been cleared from the server; run again"
+    most_pixels: ClassVar[int | None] = None
 
     @property
     def command(self) -> Command:
@@ -262,6 +269,52 @@ class Face:
         """HTML of an upload; raises VflowError where it cannot be read."""
         return self.empty(f"{Path(path).name}: press {self.verb}.")
 
+    def too_large(self, path: str, size: tuple[int, int]) -> str:
+        """HTML of a photo of so many pixels (height, width) that the page does not take: the ways on."""
+        assert self.most_pixels
+        height, width = size
+        smaller, area = (
+            "{1:,}×{0:,}".format(*each) for each in (reduced_size(size, self.most_pixels), self.area(size))
+        )
+        preview = html.png_uri(reduced(media.read_photo(path)[0].frames[:1], PREVIEW)[0])
+        name = self.command.name
+        command = shlex.join(["vflow", name, "--input", Path(path).name, "--output", name])
+        return (
+            '<section class="vf-results vf-too-large" aria-label="The photo"><div class="vf-fit vf-amber">'
+            f"<p>{width:,}×{height:,} pixels are more than the page takes ({self.most_pixels:,}).</p></div>"
+            f'<button type="button" class="vf-small" data-event="input" data-action="reduce" data-index="0">'
+            f"Reduce to {smaller}</button><p>Or click the middle of an area of {area} pixels:</p>"
+            '<button type="button" class="vf-area-pick" aria-label="An area: its middle, where you click">'
+            f'<img src="{preview}" alt=""></button>'
+            f"{html.command(command, 'Or all of it on the command line:')}</section>"
+        )
+
+    def area(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the area that is cut out of a photo (height, width) that is too large."""
+        assert self.most_pixels
+        side = math.isqrt(self.most_pixels)
+        return min(side, size[0]), min(side, size[1])
+
+    def made_smaller(self, path: str, action: str, left: float, top: float, folder: Path) -> str:
+        """A photo that the page takes, in ``folder``: all of it reduced, or an area around a place in it.
+
+        Args:
+            action: ``reduce`` or ``area``. left, top: middle of the area, as shares of width and height.
+        """
+        assert self.most_pixels
+        frame = media.read_photo(path)[0].frames[:1]
+        height, width, channels = frame.shape[1:]
+        if action == "reduce":
+            frame = media.resize(frame, *reduced_size((height, width), self.most_pixels), channels)
+        else:
+            rows, columns = self.area((height, width))
+            row = min(max(0, round(top * height) - rows // 2), height - rows)
+            column = min(max(0, round(left * width) - columns // 2), width - columns)
+            frame = frame[:, row : row + rows, column : column + columns]
+        target = folder / f"{Path(path).stem}-{'reduced' if action == 'reduce' else 'area'}.png"
+        media.write_png(target, frame[0])
+        return str(target)
+
     def live(self, job: Job) -> str | None:
         """HTML while the job goes on; None: the page stays as it is."""
         return None
@@ -293,6 +346,22 @@ class Face:
 
     def beside(self, app: AppContext, checkpoint: gr.Dropdown, results: gr.HTML, result: gr.State) -> None:
         """Lay out and wire what the tab has beside the task."""
+
+
+@lru_cache(maxsize=16)
+def photo_size(path: str) -> tuple[int, int] | None:
+    """Height and width of a photo; None where it cannot be read."""
+    try:
+        height, width = media.read_photo(path)[0].frames.shape[1:3]
+    except VflowError:
+        return None
+    return height, width
+
+
+def reduced_size(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Height and width of a picture of ``size`` with at most ``most`` pixels."""
+    scale = min(1.0, math.sqrt(most / (size[0] * size[1])))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
 def checked(kind: type[Settings], values: dict[str, Any]) -> Any:

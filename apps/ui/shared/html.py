@@ -46,10 +46,10 @@ def download_link(path: Path) -> str:
     return f'<a id="vf-saved-{once}" href="{file_url(path)}" download="{name}">{name}</a>'
 
 
-def command(text: str) -> str:
-    """A command line that makes a result again, and a button that copies it."""
+def command(text: str, lead: str = "The same on the command line, where the files are:") -> str:
+    """A command line, such as one that makes a result again, and a button that copies it."""
     return (
-        '<div class="vf-command"><p>The same on the command line, where the files are:</p>'
+        f'<div class="vf-command"><p>{lead}</p>'
         f'<code>{escape(text)}</code><button type="button" class="vf-small vf-copy">Copy</button></div>'
     )
 

@@ -75,6 +75,15 @@
     }
   });
 
+  // An area of a photo is taken around the place that is clicked; from the keyboard, around the middle.
+  document.addEventListener("click", ({ target, detail, clientX, clientY }) => {
+    const pick = target.closest(".vf-area-pick");
+    if (!pick) return;
+    const frame = pick.getBoundingClientRect();
+    const [left, top] = detail ? [(clientX - frame.left) / frame.width, (clientY - frame.top) / frame.height] : [0.5, 0.5];
+    pick.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail: { event: "input", action: "area", left, top } }));
+  });
+
   // Arrow keys, Home and End go from tab to tab, as people expect of tabs.
   document.addEventListener("keydown", (event) => {
     const tab = event.target.closest?.("[role=tab]");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from pydantic.fields import FieldInfo
 from vflow.config.settings import Settings, Shown, bounds
 from vflow.errors import VflowError
 
-from . import examples
+from . import checks, examples
 from .context import AppContext, Tab
 from .estimate import Estimate
 from .events import (
     ON_CLICK,
+    ON_PAYLOAD,
     QUICK,
     Buttons,
     ComponentGroup,
@@ -37,7 +39,7 @@ from .events import (
     wire_clear,
     wire_jobs,
 )
-from .faces import Face, checked
+from .faces import Face, checked, photo_size
 from .fit import fit_line, wire_fit
 from .forms import (
     SLIDER_WITH_LEVELS,
@@ -166,7 +168,7 @@ def _build(face: Face, expected: Expected | None, app: AppContext) -> None:
                     estimates = (Estimate(app, tab, parts, partial(expected, app)),)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, tab)
-            results = html_block(face.opening(app), f"vf-{tab}-results", js_on_load=ON_CLICK)
+            results = html_block(face.opening(app), f"vf-{tab}-results", js_on_load=ON_CLICK + ON_PAYLOAD)
             view = TaskView(bar, results, Downloads.below(*face.downloads), gr.State(None), estimates)
     face.beside(app, form.checkpoint, view.results, view.result)
     if files and line:
@@ -195,6 +197,19 @@ def _picking(app: AppContext, face: Face) -> Callable[..., str]:
 def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jobs: NewestWins) -> None:
     """An upload ends a running job and is shown; of several the last is taken."""
 
+    def page_of(path: str) -> str:
+        size = photo_size(path) if face.most_pixels else None
+        large = size and face.most_pixels and math.prod(size) > face.most_pixels
+        return face.too_large(path, size) if size and large else face.uploaded(path)
+
+    def make_smaller(paths: list[str] | None, request: gr.Request, event: gr.EventData) -> Updates:
+        if not paths:
+            return unless_empty({}, view.bar.status)
+        left, top = (checks.number_within(name, getattr(event, name, 0.5), 0, 1) for name in ("left", "top"))
+        with app.runs.job_folder() as folder:
+            path = face.made_smaller(paths[-1], str(event.action), left, top, folder)
+        return {files: [path], **uploaded([path], request)}
+
     def uploaded(paths: list[str] | None, request: gr.Request) -> Updates:
         if not paths:
             return {view.results: face.empty()}
@@ -202,7 +217,7 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
         several = len(paths) > 1
         status = f"One {face.noun} at a time: {name} is taken." if several else "Ready."
         try:
-            page = face.uploaded(path)
+            page = page_of(path)
         except VflowError as error:
             page = face.empty(app.error_message(error, paths))
         taken = {files: [path]} if several else {}
@@ -211,6 +226,8 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
         return {**taken, **view.nothing(page), **view.bar.stopped(status)}
 
     files.upload(app.turns.glance(uploaded), files, [files, *view.components()], **QUICK)
+    if face.most_pixels:
+        view.results.input(app.turns.glance(make_smaller), files, [files, *view.components()], **QUICK)
 
 
 def _wire_jobs(

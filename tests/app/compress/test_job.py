@@ -68,6 +68,19 @@ def test_files_of_models_that_are_not_on_offer_are_refused(app: AppContext, tmp_
         finish(job.restore(app, path, lambda: False))
 
 
+def test_photos_may_have_more_pixels_than_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "MAX_PIXELS", 50)
+    monkeypatch.setattr(job, "MAX_PHOTO_PIXELS", 100)
+    for side in (10, 11):
+        media.write_png(tmp_path / f"{side}.png", np.zeros((side, side, 3), np.uint8))
+    assert job.read(str(tmp_path / "10.png")).frames.shape == (10, 10, 3)
+    with pytest.raises(InputError, match=r"11\.png.*121"):
+        job.read(str(tmp_path / "11.png"))
+    media.write_npz(tmp_path / "clip.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match=r"clip\.npz.*128"):
+        job.read(str(tmp_path / "clip.npz"))
+
+
 def test_what_a_video_flow_decodes_has_a_lower_limit(
     app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +122,18 @@ def test_what_reading_changed_is_not_called_lossless(app: AppContext, tmp_path: 
     assert "nothing is lost" in html.compressed(made)
     changed = replace(made, notes=("16-bit samples scaled to 8 bits",))
     assert "nothing more is lost" in html.compressed(changed)
+
+
+def test_the_first_sentence_says_whether_to_keep_the_file() -> None:
+    others = (job.Size("PNG (oxipng)", 500), job.Size("WebP, lossless", 300))
+
+    def said(came: int, ours: int) -> str:
+        return html._lead((job.Size("Your JPG", came, "lossy"), *others, job.Size("vflow", ours, "ours")))
+
+    assert said(100, 210).startswith("<strong>2.1 times your JPG: keep that.</strong>")
+    assert said(100, 210).endswith("30% smaller than WebP, lossless.")
+    assert said(400, 330) == "<strong>18% smaller than your JPG</strong>, and 10% larger than WebP, lossless."
+    assert "As large as your JPG: keep that." in said(100, 101)
 
 
 def test_raw_pixels_say_how_many_bytes_they_have(app: AppContext, tmp_path: Path) -> None:

@@ -168,6 +168,32 @@ def test_a_finger_moves_the_photo_or_the_line(browser: Browser) -> None:
 
 
 @browser
+def test_a_photo_that_is_too_large_can_be_reduced_or_an_area_of_it_chosen(
+    opened: Opener, tmp_path: Path
+) -> None:
+    app, path = opened(), tmp_path / "phone.png"
+    photo = np.zeros((1000, 1800, 3), np.uint8)
+    photo[:, 900:] = 200  # the right half is light
+    media.write_png(path, photo)
+    app.tab("Enlarge")
+    box, page = (
+        app.page.locator("#vf-enlarge-files input[type=file]"),
+        app.page.locator("#vf-enlarge-results"),
+    )
+    box.set_input_files(path)
+    expect(page).to_contain_text("1,800×1,000 pixels are more than the page takes", timeout=DONE)
+    assert app.command() == ["upscale", "--input", "phone.png", "--output", "upscale"]
+    check(app, "with a photo that is too large")
+    page.get_by_role("button", name="An area").click(position={"x": 5, "y": 5})
+    expect(page).to_contain_text("1000×1000. Press Enlarge.", timeout=DONE)
+    assert app.images(".vf-own-size img").mean() < 50, "the left part"
+    app.page.locator("#vf-enlarge-files button[aria-label=Clear]").click()
+    box.set_input_files(path)
+    page.get_by_role("button", name="Reduce to 1,341×745").click()
+    expect(page).to_contain_text("1341×745. Press Enlarge.", timeout=DONE)
+
+
+@browser
 def test_of_two_photos_the_last_is_taken_and_none_is_refused_in_a_line(opened: Opener) -> None:
     app = opened_tab(opened)
     enlarge(app, variants=1)
