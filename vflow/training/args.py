@@ -166,6 +166,8 @@ def own_data(
     name = load_preset(config, overrides, typed).data.name
     if name == "points":
         entries = _own_points(data, config, *table)
+        if overrides.get("model.dim", entries["model.dim"]) != entries["model.dim"]:
+            entries.pop("model.columns", None)  # they are described for rows of another length
         return {key: value for key, value in entries.items() if key not in overrides}
     if any(table):
         raise ConfigError("--condition and --drop-missing are for tables; leave them out")
