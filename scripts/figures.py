@@ -3,7 +3,7 @@
 ``futures`` shows given frames and their futures; ``directions`` the effect of the first principal directions
 of digits, colours and push; ``blend`` the way from one future to another; ``colours`` grey photographs, each
 coloured in several ways; ``digits`` drawn digits, one column per class; ``enlarged`` enlarged crops of small
-photos; ``surprise`` a clip with two frames swapped.
+photos; ``surprise`` a clip with two frames swapped; ``app`` the page with futures of an example.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
         "digits": digits,
         "enlarged": enlarged,
         "surprise": surprise,
+        "app": page,
     }
     parser.add_argument("figure", choices=figures)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures", help="folder")
@@ -134,6 +135,35 @@ def surprise(folder: Path) -> Path:
     model = vflow.load("push")
     found = vflow.surprisal(model, frames, statistics=vflow.load_clip_statistics("push", model))
     return save(folder / "surprise.png", surprise_sheet(found))
+
+
+def page(folder: Path) -> Path:
+    """The page in a browser after a click on an example of push."""
+    from playwright.sync_api import sync_playwright
+
+    from apps.app import build, launch
+    from apps.ui.shared.examples import all_clips
+    from scripts.acceptance.app import free_port
+    from tests.app.support import DONE, FLAGS, browser_path
+
+    app, target = build(), folder / "app.png"
+    address = launch(app, "127.0.0.1", free_port())
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
+            shown = browser.new_page(viewport={"width": 1600, "height": 900})
+            shown.goto(address)
+            number = next(i for i, clip in enumerate(all_clips()) if clip.checkpoint == "push")
+            shown.locator(".vf-example").nth(number).click()
+            shown.locator("#vf-predict-status .vf-done").wait_for(timeout=DONE)
+            shown.locator(".vf-playing").wait_for()
+            shown.locator(".vf-seek").fill("13")  # the last predicted frame
+            shown.wait_for_timeout(500)
+            shown.screenshot(path=target)
+            browser.close()
+    finally:
+        app.close(verbose=False)
+    return target
 
 
 def three(pictures: np.ndarray) -> np.ndarray:

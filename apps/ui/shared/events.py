@@ -191,6 +191,7 @@ class NewestWins:
             return unless_empty(changes if newest else {}, self._status)
 
         async def work(request: gr.Request) -> Shown:
+            buttons: Updates = {}
             with self._app.jobs.running(self._key(request, trigger.group)) as job:
                 if job:
                     steps, stop = job.work(job.should_stop), job.should_stop
@@ -199,11 +200,14 @@ class NewestWins:
                             if job.superseded:
                                 break
                             if updates:
+                                pressed = {k: v for k, v in updates.items() if isinstance(k, gr.Button)}
+                                buttons.update(pressed)
                                 yield updates
-            # Gradio repeats the last update at the end, over what is newer, such as an empty panel: so it is
-            # one that changes nothing. Where it follows at once, the page loses the files of the one before.
-            await asyncio.sleep(SETTLED)
-            yield unless_empty({}, self._status)
+                # Gradio repeats the last update at the end, over what is newer, such as an empty panel: so it
+                # is one without a result. Where it follows at once, the page loses the files of the one
+                # before; a page of a busy machine may also have lost what became of the buttons.
+                await asyncio.sleep(SETTLED)
+                yield unless_empty({} if job is None or job.superseded else buttons, self._status)
 
         self._groups.add(trigger.group)
         begun = trigger.event(prepare, set(inputs), list(outputs), trigger_mode="multiple", **QUICK)

@@ -30,26 +30,29 @@ class Listener:
 
 
 @pytest.mark.parametrize("discarded", [False, True])
-def test_gradio_has_nothing_to_repeat_when_a_job_ends(discarded: bool) -> None:
+def test_when_a_job_ends_gradio_repeats_the_buttons_alone(discarded: bool) -> None:
     """It sends the last update of a job again as that ends: over an upload box cleared meanwhile."""
-    status, listener = gr.HTML(render=False), Listener()
+    status, button, listener = gr.HTML(render=False), gr.Button(render=False), Listener()
     app: Any = SimpleNamespace(jobs=Jobs(), turns=Turns())
     request: Any = SimpleNamespace(session_hash="s", client=None)
+    writing: Updates = {status: "Writing…", button: gr.update(interactive=False)}
+    done: Updates = {status: "Done.", button: gr.update(interactive=True)}
 
     def work(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        yield {status: "Writing…"}
-        yield {status: "Done."}
+        yield writing
+        yield done
 
     jobs = NewestWins(app, "tab", status)
-    jobs.add(Trigger(listener, work), [], [status])
+    jobs.add(Trigger(listener, work), [], [status, button])
     listener.prepare({}, None, request)
     shown = []
 
     async def show() -> None:
         async for updates in listener.work(request):
-            shown.append(updates[status])
-            if discarded and updates[status] == "Writing…":
+            shown.append(updates)
+            if discarded and updates is writing:
                 jobs.discard(request)
 
     run_async(show())
-    assert shown == ["Writing…", *([] if discarded else ["Done."]), gr.skip()]
+    assert shown[0] == writing
+    assert shown[1:] == [{status: gr.skip()}] if discarded else [done, {button: done[button]}]
