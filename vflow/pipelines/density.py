@@ -117,6 +117,8 @@ def draw_points(
 
 def _conditions(model: VectorFlow, condition: ArrayLike | None, count: int) -> torch.Tensor:
     """Conditions (count, F) of points to draw; of a model without one (count, 0)."""
+    if condition is None and model.features:
+        raise InputError(f"the model needs a condition of {model.features} numbers; give it as condition")
     given = np.asarray([] if condition is None else condition, dtype=np.float64)
     if given.shape not in ((model.features,), (count, model.features)):
         raise InputError(
