@@ -48,7 +48,7 @@ def restored(result: Restored) -> str:
 
 
 def _lead(sizes: tuple[Size, ...]) -> str:
-    """Whether the file is worth keeping, against the one that came and the best of other lossless formats."""
+    """A sentence that says whether to keep the file, beside the one that came and other lossless formats."""
     ours = next(size.bytes for size in sizes if size.kind == "ours")
     came = next(size for size in sizes if size.kind in ("given", "lossy"))
     best = min((size for size in sizes if size.kind == "other"), key=lambda size: size.bytes)
