@@ -94,7 +94,17 @@ def check(server: Server, client: httpx.Client, chosen: list[tuple[str, list[Any
 
 def test_odd_values(server: Server, http: httpx.Client) -> None:
     check(server, http, cases(24))
-    check(server, http, [("score", []), ("score", [[]]), ("model_info", "shapes"), ("nothing", [1])])
+    check(
+        server,
+        http,
+        [
+            ("score", []),
+            ("score", [[]]),
+            ("predict_future", [None]),
+            ("model_info", "shapes"),
+            ("nothing", [1]),
+        ],
+    )
 
 
 @pytest.mark.long

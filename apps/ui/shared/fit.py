@@ -69,8 +69,10 @@ def find_checkpoint(
     if chosen != AUTO:
         return chosen
     try:
-        frames = _looked_at(paths)
-    except VflowError:  # the job says what is wrong
+        frames = _looked_at(paths) if paths else None
+    except VflowError:
+        frames = None
+    if frames is None:  # the job says what is wrong
         return app.models.default(*families) or chosen
     names = [name for name in app.models.names(*families) if app.models.ships(name)]
     return choose(frames, purpose, names).name
