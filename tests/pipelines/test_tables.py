@@ -81,6 +81,8 @@ def test_a_table_keeps_its_names_and_its_rows_are_ranked(run: Run, tmp_path: Pat
         file.write("pressure,name,smoker,children,age\n")
         file.writelines(f"{p:.9g},p{i},{s:g},{c:g},{a:g}\n" for i, (a, c, s, p) in enumerate(odd))
     words = ("score", "--checkpoint", folder, "--input", tmp_path / "new.csv", "--output")
+    code, _, err = run(*words, tmp_path / "scores.csv", "--maps-dir", tmp_path / "maps")
+    assert code == 2 and "--maps-dir" in err, "what is for clips is not passed over"
     code, out, _ = run(*words, tmp_path / "scores.csv", "--json")
     scores = rows_of(tmp_path / "scores.csv")
     added = ["log_p_nats", "rank", "percentile"]

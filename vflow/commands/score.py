@@ -21,14 +21,15 @@ from vflow.commands.common import (
     open_model,
 )
 from vflow.errors import ConfigError, InputError, counted, naming_memory
-from vflow.flags import Inputs, Number, Text, Whole
+from vflow.flags import File, Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.video.stats import ClipStatistics
 
 
-FAMILIES = ("videoflow", "density")
+CLIPS, TABLES = "videoflow", "density"
+"""Families of models that score clips, and rows of tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,7 @@ class ScoreClips:
     input: Inputs = ()
     """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips; for a
     density trained on a table, a CSV of such rows."""
-    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")] = (
-        None
-    )
+    output: File = None
     """Of a table: its rows with log_p_nats, and rank and percentile among the training rows (rank 1 is the
     least likely), as FILE.csv; replaced if it exists."""
     drop_missing: bool = False
@@ -65,8 +64,8 @@ class ScoreClips:
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         if (self.checkpoint or AUTO) != AUTO:
-            checkpoint = check_checkpoint(self.checkpoint, FAMILIES)
-            if family_of(checkpoint_folder(checkpoint)) == "density":
+            checkpoint = check_checkpoint(self.checkpoint, (CLIPS, TABLES))
+            if family_of(checkpoint_folder(checkpoint)) == TABLES:
                 return self._score_table(checkpoint)
         if self.output is not None or self.drop_missing:
             raise ConfigError("--output and --drop-missing: for a table, with the --checkpoint of a density")
@@ -85,7 +84,7 @@ class ScoreClips:
         set_threads(self.common.threads)
         if (self.checkpoint or AUTO) != AUTO:
             return self._score_all(found)
-        chosen = chosen_checkpoints(found, "bits", FAMILIES[:1])
+        chosen = chosen_checkpoints(found, "bits", (CLIPS,))
         return max(replace(self, checkpoint=name)._score_all(own) for name, own in chosen.items())
 
     def _score_table(self, checkpoint: str) -> int:
@@ -98,6 +97,9 @@ class ScoreClips:
             raise ConfigError("--input and --output: give a table to score, and FILE.csv for its scores")
         if self.output.suffix != ".csv":
             raise ConfigError(f"{self.output}: scores are written as .csv; name the file so")
+        of_clips = ("context", "num_frames", "maps_dir", "quantile")
+        if given := [name for name in of_clips if getattr(self, name) is not None]:
+            raise ConfigError(f"--{given[0].replace('_', '-')}: for clips; leave it out with a table")
         source = self.input[0]
         media.check_folder(self.output.parent)
         media.check_keeps([source], [self.output], "--output")

@@ -145,6 +145,12 @@ class DataModule(Protocol[M, B]):
     def draw(self, model: M, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Samples at temperature 1 with the same noise each time; None when cancelled."""
 
+    def describe(self, model: M, *, refitted: bool) -> dict[str, Any]:
+        """Figures of the training data under a model, for its checkpoint.
+
+        ``refitted``: it was trained on what is held out, too.
+        """
+
 
 @dataclass(frozen=True)
 class Splits(Generic[S]):
@@ -180,6 +186,10 @@ class Splits(Generic[S]):
     @property
     def held_out(self) -> int:
         return len(self.held) if self.held else 0
+
+    def describe(self, model: Any, *, refitted: bool) -> dict[str, Any]:
+        """None; see ``DataModule``."""
+        return {}
 
 
 def micro_batches(

@@ -22,7 +22,7 @@ from vflow.config import Preset, to_yaml
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, InputError, VflowError, counted
 from vflow.locks import FolderLock
-from vflow.models import DensityModel, Model
+from vflow.models import Model
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
 from vflow.training.args import TrainOptions, resolve
@@ -39,7 +39,7 @@ from vflow.training.commit import (
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, announce, rewind_log, run_card, unit_of, write_samples
-from vflow.training.points import rank_statistics, refit
+from vflow.training.points import refit
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
     check_memory,
@@ -457,18 +457,12 @@ class Run:
             self.state.ema.copy_to(self.average, self.state.plain)
             best = self.best.model if self.best and progress.best_bits is not None else None
             model = self.refitted or best or self.average
-            outcome = Outcome(model, card, best, self._rank_statistics(model))
+            outcome = Outcome(model, card, best, self.data.describe(model, refitted=progress.refitted))
             save_commit(self.folder, self.state, outcome, progress, self.preset, self.options.keep)
             self.committed, self.accepted_before = progress.step, progress.accepted
             self.initial = None
         if self.state.cache is not None:
             self.state.cache.flush()
-
-    def _rank_statistics(self, model: Model) -> dict[str, Any]:
-        """Quantiles of log p over a table's training rows; nothing for other data."""
-        if not isinstance(model, DensityModel) or not model.config.columns:
-            return {}
-        return rank_statistics(model, self.preset, refitted=self.progress.refitted)
 
     def _keep_best(self) -> str:
         """Commit the best weights of a run that ends badly, if it keeps such; a remark that says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -92,6 +93,18 @@ class PointData(Splits[Points]):
         """Points of the data beside sampled ones, as histograms."""
         return _picture(model, self.held)
 
+    def describe(self, model: DensityModel, *, refitted: bool) -> dict[str, Any]:
+        """Number of a table's rows that the model was trained on, and quantiles of their log p."""
+        if not model.config.columns:
+            return {}
+        parts = [self.train, *([self.held] if self.held and refitted else [])]
+        rows = sum(map(len, parts))
+        chosen = [evenly_spaced(len(part), math.ceil(min(rows, RANKED) * len(part) / rows)) for part in parts]
+        found = [score_rows(model, *each) for each in zip(parts, map(np.array, chosen), strict=True)]
+        log_p = np.concatenate(found)
+        levels = np.linspace(0, 1, min(len(log_p), QUANTILES))
+        return {"train_rows": rows, "train_log_p": np.quantile(log_p, levels).tolist()}
+
 
 @dataclass(frozen=True)
 class EnergySamples:
@@ -130,6 +143,10 @@ class EnergySamples:
     ) -> Samples | None:
         """Sampled points as a histogram."""
         return _picture(model, None)
+
+    def describe(self, model: DensityModel, *, refitted: bool) -> dict[str, Any]:
+        """None: there are no data."""
+        return {}
 
 
 def open_point_data(config: DensityConfig, preset: Preset) -> PointData | EnergySamples:
@@ -215,17 +232,6 @@ def point_batch(points: Points, index: np.ndarray | slice, *key: int) -> PointBa
     """Points at ``index`` with their conditions; noise on whole numbers is named by ``key``."""
     conditions = None if points.conditions is None else torch.from_numpy(points.conditions[index])
     return PointBatch(torch.from_numpy(points.dequantized(index, *key)), conditions)
-
-
-def rank_statistics(model: DensityModel, preset: Preset, *, refitted: bool) -> dict[str, Any]:
-    """Quantiles of log p over the rows that a model of a table was trained on, and their number."""
-    assert isinstance(preset.model, DensityConfig)
-    source = require_path(preset.data, "FILE|NAME")
-    split = "all" if refitted else "train"
-    rows = open_points(source, split, preset.model, drop_missing=preset.data.drop_missing)
-    log_p = score_rows(model, rows, np.array(evenly_spaced(len(rows), RANKED)))
-    levels = np.linspace(0, 1, min(len(log_p), QUANTILES))
-    return {"train_rows": len(rows), "train_log_p": np.quantile(log_p, levels).tolist()}
 
 
 def _picture(model: DensityModel, held: Points | None) -> Samples | None:

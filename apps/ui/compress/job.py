@@ -25,7 +25,7 @@ from ..shared.turns import work_time
 T = TypeVar("T")
 FAMILY, VIDEO = "codec", "videoflow"
 CLOCK = "compress"
-MAX_PHOTO_PIXELS = 12_600_000  # 12 megapixels: 3 minutes of one core, and 1.3 GB
+MAX_PHOTO_PIXELS = 12_600_000  # 12 megapixels: 4 minutes of one core, and 1.4 GB
 MAX_PIXELS = 2_000_000  # of all frames of a clip
 MAX_FLOW_PIXELS = 200_000  # of clips that a video flow decodes, 5,000 pixels a second
 CODED, DECODED = 0.4, 0.75  # shares of the time after which a photo is coded, and decoded again

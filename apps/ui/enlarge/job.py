@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, VflowError
 from vflow.metrics.super_resolution import bicubic, luminance
 from vflow.pipelines.video.export import heat
 from vflow.registry import families
@@ -22,7 +23,7 @@ from vflow.tasks.enlarge.settings import SCALES
 from ..shared import examples
 from ..shared.context import AppContext
 from ..shared.events import ON_CLICK, html_block
-from ..shared.faces import PREVIEW, SETTINGS, Face, Job, photo_size
+from ..shared.faces import PREVIEW, SETTINGS, Face, Job
 from ..shared.html import reduced
 from ..shared.opening import ENLARGE, opening
 from . import html
@@ -102,6 +103,9 @@ class EnlargeFace(Face):
             remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
             raise InputError(f"{job.given.source}: {size} is too large; {remedy}")
 
+    def limit(self) -> str:
+        return " and ".join(f"{MAX_PIXELS // scale**2:,} for {scale}×" for scale in reversed(SCALES))
+
     def work(self, job: Job) -> int:
         return expected_work(job.given.pixels.shape, job.settings.scale, 1)
 
@@ -136,6 +140,8 @@ class EnlargeFace(Face):
 
     def uploaded(self, path: str) -> str:
         photo = media.read_photo(path)[0].frames[:1]
+        if math.prod(photo.shape[1:3]) > self.most_pixels:
+            return self.too_large(path, photo)
         return html.uploaded(reduced(photo, PREVIEW)[0], Path(path).name, photo.shape[1:3])
 
     def shown(self, job: Job, result: Result) -> str:
@@ -173,6 +179,16 @@ def expected_seconds(
     if size is None or math.prod(size) * int(scale) ** 2 > MAX_PIXELS:
         return None
     return app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples)))
+
+
+@lru_cache(maxsize=16)
+def photo_size(path: str) -> tuple[int, int] | None:
+    """Height and width of a photo; None where it cannot be read."""
+    try:
+        height, width = media.read_photo(path)[0].frames.shape[1:3]
+    except VflowError:
+        return None
+    return height, width
 
 
 def _busiest(deviation: np.ndarray, side: int) -> tuple[int, int]:

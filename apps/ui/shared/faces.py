@@ -7,16 +7,17 @@ import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
+import numpy as np
 
 from vflow.config.settings import Settings
 from vflow.data import media
-from vflow.errors import InputError, VflowError, counted
+from vflow.errors import InputError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.runner import Task
@@ -269,23 +270,26 @@ class Face:
         """HTML of an upload; raises VflowError where it cannot be read."""
         return self.empty(f"{Path(path).name}: press {self.verb}.")
 
-    def too_large(self, path: str, size: tuple[int, int]) -> str:
-        """HTML of a photo of so many pixels (height, width) that the page does not take: the ways on."""
+    def limit(self) -> str:
+        """Words on ``most_pixels``."""
+        return f"{self.most_pixels:,} pixels"
+
+    def too_large(self, path: str, photo: np.ndarray) -> str:
+        """HTML of a photo, uint8 (1, H, W, C), that the page does not take: the ways on."""
         assert self.most_pixels
-        height, width = size
+        size = photo.shape[1], photo.shape[2]
         smaller, area = (
             "{1:,}×{0:,}".format(*each) for each in (reduced_size(size, self.most_pixels), self.area(size))
         )
-        preview = html.png_uri(reduced(media.read_photo(path)[0].frames[:1], PREVIEW)[0])
         name = self.command.name
         command = shlex.join(["vflow", name, "--input", Path(path).name, "--output", name])
         return (
             '<section class="vf-results vf-too-large" aria-label="The photo"><div class="vf-fit vf-amber">'
-            f"<p>{width:,}×{height:,} pixels are more than the page takes ({self.most_pixels:,}).</p></div>"
-            f'<button type="button" class="vf-small" data-event="input" data-action="reduce" data-index="0">'
+            f"<p>{size[1]:,}×{size[0]:,} pixels; the page takes at most {self.limit()}.</p></div>"
+            '<button type="button" class="vf-small" data-event="input" data-action="reduce" data-index="0">'
             f"Reduce to {smaller}</button><p>Or click the middle of an area of {area} pixels:</p>"
             '<button type="button" class="vf-area-pick" aria-label="An area: its middle, where you click">'
-            f'<img src="{preview}" alt=""></button>'
+            f'<img src="{html.png_uri(reduced(photo, PREVIEW)[0])}" alt=""></button>'
             f"{html.command(command, 'Or all of it on the command line:')}</section>"
         )
 
@@ -300,19 +304,25 @@ class Face:
 
         Args:
             action: ``reduce`` or ``area``. left, top: middle of the area, as shares of width and height.
+
+        Raises:
+            InputError: the photo cannot be read any more.
         """
         assert self.most_pixels
-        frame = media.read_photo(path)[0].frames[:1]
-        height, width, channels = frame.shape[1:]
+        clip, alpha = media.read_photo(path)
+        size, frames = clip.frames.shape[1:3], [clip.frames]
+        if alpha is not None:
+            frames = [media.resize(clip.frames, size[0], size[1], 3), alpha[None, ..., None]]
         if action == "reduce":
-            frame = media.resize(frame, *reduced_size((height, width), self.most_pixels), channels)
+            height, width = reduced_size(size, self.most_pixels)
+            parts = [media.resize(frame, height, width, frame.shape[-1]) for frame in frames]
         else:
-            rows, columns = self.area((height, width))
-            row = min(max(0, round(top * height) - rows // 2), height - rows)
-            column = min(max(0, round(left * width) - columns // 2), width - columns)
-            frame = frame[:, row : row + rows, column : column + columns]
+            rows, columns = self.area(size)
+            row = min(max(0, round(top * size[0]) - rows // 2), size[0] - rows)
+            column = min(max(0, round(left * size[1]) - columns // 2), size[1] - columns)
+            parts = [frame[:, row : row + rows, column : column + columns] for frame in frames]
         target = folder / f"{Path(path).stem}-{'reduced' if action == 'reduce' else 'area'}.png"
-        media.write_png(target, frame[0])
+        media.write_png(target, np.concatenate(parts, -1)[0])
         return str(target)
 
     def live(self, job: Job) -> str | None:
@@ -346,16 +356,6 @@ class Face:
 
     def beside(self, app: AppContext, checkpoint: gr.Dropdown, results: gr.HTML, result: gr.State) -> None:
         """Lay out and wire what the tab has beside the task."""
-
-
-@lru_cache(maxsize=16)
-def photo_size(path: str) -> tuple[int, int] | None:
-    """Height and width of a photo; None where it cannot be read."""
-    try:
-        height, width = media.read_photo(path)[0].frames.shape[1:3]
-    except VflowError:
-        return None
-    return height, width
 
 
 def reduced_size(size: tuple[int, int], most: int) -> tuple[int, int]:

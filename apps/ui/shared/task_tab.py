@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ from .events import (
     wire_clear,
     wire_jobs,
 )
-from .faces import Face, checked, photo_size
+from .faces import Face, checked
 from .fit import fit_line, wire_fit
 from .forms import (
     SLIDER_WITH_LEVELS,
@@ -197,17 +196,16 @@ def _picking(app: AppContext, face: Face) -> Callable[..., str]:
 def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jobs: NewestWins) -> None:
     """An upload ends a running job and is shown; of several the last is taken."""
 
-    def page_of(path: str) -> str:
-        size = photo_size(path) if face.most_pixels else None
-        large = size and face.most_pixels and math.prod(size) > face.most_pixels
-        return face.too_large(path, size) if size and large else face.uploaded(path)
-
     def make_smaller(paths: list[str] | None, request: gr.Request, event: gr.EventData) -> Updates:
         if not paths:
             return unless_empty({}, view.bar.status)
-        left, top = (checks.number_within(name, getattr(event, name, 0.5), 0, 1) for name in ("left", "top"))
-        with app.runs.job_folder() as folder:
-            path = face.made_smaller(paths[-1], str(event.action), left, top, folder)
+        try:
+            left = checks.number_within("left", getattr(event, "left", 0.5), 0, 1)
+            top = checks.number_within("top", getattr(event, "top", 0.5), 0, 1)
+            with app.runs.job_folder() as folder:
+                path = face.made_smaller(paths[-1], str(event.action), left, top, folder)
+        except VflowError as error:
+            return view.nothing(face.empty(app.error_message(error, paths)))
         return {files: [path], **uploaded([path], request)}
 
     def uploaded(paths: list[str] | None, request: gr.Request) -> Updates:
@@ -217,7 +215,7 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
         several = len(paths) > 1
         status = f"One {face.noun} at a time: {name} is taken." if several else "Ready."
         try:
-            page = page_of(path)
+            page = face.uploaded(path)
         except VflowError as error:
             page = face.empty(app.error_message(error, paths))
         taken = {files: [path]} if several else {}

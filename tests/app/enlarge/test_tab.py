@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
 import vflow
@@ -172,8 +173,9 @@ def test_a_photo_that_is_too_large_can_be_reduced_or_an_area_of_it_chosen(
     opened: Opener, tmp_path: Path
 ) -> None:
     app, path = opened(), tmp_path / "phone.png"
-    photo = np.zeros((1000, 1800, 3), np.uint8)
-    photo[:, 900:] = 200  # the right half is light
+    photo = np.full((1000, 1800, 4), 128, np.uint8)
+    photo[..., :3] = 0
+    photo[:, 900:, :3] = 200  # the right half is light
     media.write_png(path, photo)
     app.tab("Enlarge")
     box, page = (
@@ -181,7 +183,9 @@ def test_a_photo_that_is_too_large_can_be_reduced_or_an_area_of_it_chosen(
         app.page.locator("#vf-enlarge-results"),
     )
     box.set_input_files(path)
-    expect(page).to_contain_text("1,800×1,000 pixels are more than the page takes", timeout=DONE)
+    expect(page).to_contain_text(
+        "1,800×1,000 pixels; the page takes at most 1,000,000 for 4× and 4,000,000 for 2×.", timeout=DONE
+    )
     assert app.command() == ["upscale", "--input", "phone.png", "--output", "upscale"]
     check(app, "with a photo that is too large")
     page.get_by_role("button", name="An area").click(position={"x": 5, "y": 5})
@@ -191,6 +195,10 @@ def test_a_photo_that_is_too_large_can_be_reduced_or_an_area_of_it_chosen(
     box.set_input_files(path)
     page.get_by_role("button", name="Reduce to 1,341×745").click()
     expect(page).to_contain_text("1341×745. Press Enlarge.", timeout=DONE)
+    link = app.page.locator("#vf-enlarge-files a[download]").first
+    with app.page.expect_download() as saved:
+        link.click()
+    assert set(np.unique(np.asarray(Image.open(saved.value.path()))[..., 3])) == {128}, "its opacity stays"
 
 
 @browser
