@@ -40,6 +40,7 @@ class Command(NamedTuple):
 OWN = {
     "app": Command("vflow.commands.app:App", "serve the app to a browser"),
     "train": Command("vflow.commands.train:Train", "train a model on generated data or your own"),
+    "teach": Command("vflow.commands.teach:Teach", "fine-tune a video model on your own clips in minutes"),
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
     "predict": Command("vflow.commands.predict:Predict", "draw many futures of a video"),
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),

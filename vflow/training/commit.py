@@ -311,7 +311,9 @@ def save_commit(
     """
     tensors = gather(state.plain, state.optimizer, state.ema)
     if outcome.best is not None:
-        tensors |= {f"best.{name}": value.cpu() for name, value in outcome.best.state_dict().items()}
+        tensors |= {
+            f"best.{name}": value.cpu().contiguous() for name, value in outcome.best.state_dict().items()
+        }
 
     def fill(folder: Path) -> None:
         config = preset.model.model_copy(update={"validation_bits": progress.validation_bits})

@@ -92,6 +92,10 @@ class RunLog:
         self._bar.set_postfix_str(text + (f", {skipped} skipped" if skipped else ""), refresh=False)
         self._bar.update()
 
+    def expect(self, total: int) -> None:
+        """Let the bar end at another number of steps."""
+        self._bar.total = max(total, self._bar.n + 1)
+
     def write(self, line: Line) -> None:
         """Append ``line`` and flush it, NaN and infinities as null; numbers also go to TensorBoard."""
         if self._file is None:
@@ -178,7 +182,12 @@ def command_line(options: TrainOptions) -> str:
 
 
 def run_card(
-    options: TrainOptions, preset: Preset, progress: Progress, examples: int, accelerator: Accelerator
+    options: TrainOptions,
+    command: str,
+    preset: Preset,
+    progress: Progress,
+    examples: int,
+    accelerator: Accelerator,
 ) -> str:
     """Markdown for the commit at ``progress``; ``examples`` are those of the training split."""
     data = preset.data
@@ -188,7 +197,7 @@ def run_card(
     of = versions()
     facts = {
         "data": f"`{data.name}`{source}: {examples:,} training examples",
-        "command": f"`{command_line(options)}`",
+        "command": f"`{command}`",
         "training": f"{hours} h {minutes:02d} min, {where}, batches of {preset.training.batch_size}",
         "versions": ", ".join(f"{name} {of[name]}" for name in ("vflow", "torch", "python")),
     }

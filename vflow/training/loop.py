@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -36,9 +37,17 @@ from vflow.training.commit import (
     make_room,
     save_commit,
 )
-from vflow.training.data import Prefetcher, micro_batches
+from vflow.training.data import DataModule, Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
-from vflow.training.logging import RunLog, announce, rewind_log, run_card, unit_of, write_samples
+from vflow.training.logging import (
+    RunLog,
+    announce,
+    command_line,
+    rewind_log,
+    run_card,
+    unit_of,
+    write_samples,
+)
 from vflow.training.points import refit
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
@@ -125,21 +134,32 @@ def train(options: TrainOptions) -> int:
         accelerator.end_training()
 
 
-def run(options: TrainOptions, preset: Preset, accelerator: Accelerator) -> int:
-    """One run among those of the processes of ``accelerator``, which stay together; as ``train``."""
+def run(
+    options: TrainOptions, preset: Preset, accelerator: Accelerator, make: Callable[[], Run] | None = None
+) -> int:
+    """One run among those of the processes of ``accelerator``, which stay together; as ``train``.
+
+    ``make`` makes another kind of run than ``Run``.
+    """
     with (
         naming_batch_memory(preset.training),
         fixed_order(accelerator.device),
         naming_lost_peers(options.output),
         FolderLock(options.output if accelerator.is_main_process else None, "training"),
     ):
-        return Run(options, preset, accelerator).execute()
+        return (make() if make else Run(options, preset, accelerator)).execute()
 
 
 class Run:
-    """One process's part in a run that lives in ``options.output``."""
+    """One process's part in a run that lives in ``options.output``; ``data``: in place of the preset's."""
 
-    def __init__(self, options: TrainOptions, preset: Preset, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        options: TrainOptions,
+        preset: Preset,
+        accelerator: Accelerator,
+        data: DataModule[Any, Any] | None = None,
+    ) -> None:
         self.options, self.preset, self.accelerator, self.stop = options, preset, accelerator, Stop()
         self.config, self.folder = preset.training, options.output
         self.progress = Progress()
@@ -148,8 +168,9 @@ class Run:
         self.interval_seconds, self.interval_frames = 0.0, 0
         self.nats_per_bit = math.log(2) * preset.model.dim if preset.model.kind == "density" else None
         commit = choose_commit(options, accelerator)
-        announce(accelerator, f"reading the data: {preset.data.path or preset.data.name}")
-        self.data = open_data(preset)
+        if data is None:
+            announce(accelerator, f"reading the data: {preset.data.path or preset.data.name}")
+        self.data = open_data(preset) if data is None else data
         examples = f"{self.data.usable:,} training examples, {self.data.held_out:,} held out"
         announce(accelerator, f"{examples}; building {preset.model.kind}")
         check_memory(self.config, self.data, accelerator.num_processes)
@@ -273,10 +294,10 @@ class Run:
         """Steps until the end, a stop, or too many skipped steps in a row."""
         progress, config = self.progress, self.config
         if self.best and progress.step == 0:
-            self._validate()  # the start counts: few data may allow nothing better
-        while progress.step < config.max_steps and not self._exhausted():
+            self._validate_start()
+        while not (self._is_over() or self._exhausted()):
             began = time.perf_counter()
-            progress.lr = learning_rate(config, progress.step) * progress.rate_scale
+            progress.lr = self._rate() * progress.rate_scale
             self._seed_dropout()
             result = self.state.step(next(batches), progress, progress.lr, self.stop.requested())
             seconds = time.perf_counter() - began
@@ -287,8 +308,8 @@ class Run:
             self._account(result, seconds)
             if progress.step % config.log_every == 0:
                 self._log_line()
-            last = progress.step == config.max_steps
-            commit_due = last or progress.step == EARLY or progress.step % config.checkpoint_every == 0
+            last = self._is_over()
+            commit_due = last or self._commit_due()
             due = commit_due or result.stop
             if due and not self.state.is_finite():
                 return "diverged"
@@ -296,14 +317,33 @@ class Run:
                 return "interrupted"
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
-            sound = self._validate() if last or progress.step % config.validate_every == 0 else True
-            if not self.best and progress.step == EARLY < min(config.validate_every, config.max_steps):
+            sound = self._validate() if last or self._validation_due() else True
+            if self._early_due():
                 self._show_early()
             if (self.best and not sound) or (last and not (sound and progress.accepted)):
                 return "diverged"  # of no use, or nothing was learned
             if last or (commit_due and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
+
+    def _rate(self) -> float:
+        return learning_rate(self.config, self.progress.step)
+
+    def _is_over(self) -> bool:
+        return self.progress.step >= self.config.max_steps
+
+    def _commit_due(self) -> bool:
+        return self.progress.step == EARLY or self.progress.step % self.config.checkpoint_every == 0
+
+    def _validation_due(self) -> bool:
+        return self.progress.step % self.config.validate_every == 0
+
+    def _early_due(self) -> bool:
+        first = min(self.config.validate_every, self.config.max_steps)
+        return not self.best and self.progress.step == EARLY < first
+
+    def _validate_start(self) -> None:
+        self._validate()  # the start counts: few data may allow nothing better
 
     def _seed_dropout(self) -> None:
         """Dropout is a function of the step, so that resuming repeats it."""
@@ -383,18 +423,23 @@ class Run:
         self.log.say(f"step {progress.step}: validation {self._in_words(bits, 'bits/dim')}")
         exploded = not bits <= (bits if progress.best_bits is None else progress.best_bits) + EXPLODED
         self._compare(found)
-        due = progress.step % self.config.checkpoint_every == 0 or progress.step == self.config.max_steps
+        due = self._commit_due() or self._is_over()
         if self.accelerator.is_main_process and not (self.best and (exploded or not due)):
-            line["largest_log_scale"] = largest_log_scale(self.average)
-            try:
-                line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
-                line |= self._sample()
-            except CheckpointError:  # these weights cannot be inverted, those to come may
-                self.log.say(f"step {progress.step}: no samples, the model cannot be inverted")
+            line |= self._inspect()
         self.log.write(line)
         if self.best:
             return not exploded
         return math.isfinite(bits) or not progress.skipped_in_a_row
+
+    def _inspect(self) -> dict[str, object]:
+        """Diagnostics of the averaged weights, for the log, and a sheet of samples."""
+        line: dict[str, object] = {"largest_log_scale": largest_log_scale(self.average)}
+        try:
+            line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
+            line |= self._sample()
+        except CheckpointError:  # these weights cannot be inverted, those to come may
+            self.log.say(f"step {self.progress.step}: no samples, the model cannot be inverted")
+        return line
 
     def _compare(self, found: Validation) -> None:
         """Count validations since the best, keep the weights of a better one, and warn where they rise."""
@@ -453,7 +498,7 @@ class Run:
         progress = self.progress
         if self.committed != progress.step:
             progress.seconds = self._seconds()
-            card = run_card(self.options, self.preset, progress, self.data.usable, self.accelerator)
+            card = self._card()
             self.state.ema.copy_to(self.average, self.state.plain)
             best = self.best.model if self.best and progress.best_bits is not None else None
             model = self.refitted or best or self.average
@@ -463,6 +508,10 @@ class Run:
             self.initial = None
         if self.state.cache is not None:
             self.state.cache.flush()
+
+    def _card(self) -> str:
+        command = command_line(self.options)
+        return run_card(self.options, command, self.preset, self.progress, self.data.usable, self.accelerator)
 
     def _keep_best(self) -> str:
         """Commit the best weights of a run that ends badly, if it keeps such; a remark that says so."""

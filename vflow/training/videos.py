@@ -15,14 +15,14 @@ from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, VideoModel
-from vflow.pipelines.common import augmented_noise, sample_noise
+from vflow.pipelines.common import Temperature, augmented_noise, sample_noise
 from vflow.randomness import generator, normal
 from vflow.training.data import Samples, Splits, locate
 from vflow.training.logging import grid
 
 STATISTICS_CLIPS, STATISTICS_FRAMES = 512, 4096  # at most, that pixel maps and tables are fitted to
 FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
-CLIPS = 2  # validation clips in a grid
+CLIPS = 2  # validation clips in a grid, usually
 FUTURES = 4  # sampled rows under each
 
 
@@ -32,12 +32,15 @@ class Videos(Splits[VideoDataset]):
 
     Args:
         num_samples: samples of each clip's last frame for a loss on samples; 0: none.
+        temperature: of the sampled futures. shown: validation clips in a grid.
     """
 
     config: VideoConfig
     data: DataConfig
     num_samples: int = 0
     chunk: int = 8
+    temperature: Temperature = 1.0
+    shown: int = CLIPS
 
     @property
     def frames(self) -> int:
@@ -101,9 +104,9 @@ class Videos(Splits[VideoDataset]):
         """Futures of the first validation clips, each given its first ``min_context`` frames."""
         assert self.held
         rows, nonfinite, out_of_range = [], 0, 0
-        for index in range(min(CLIPS, self.held_out)):
+        for index in range(min(self.shown, self.held_out)):
             clip = self.held.example(index, (0, 0))
-            future = _futures(model, clip, index, device, cancelled)
+            future = _futures(model, clip, self.temperature, index, device, cancelled)
             if future is None:
                 return None
             frames, bad, outside = future
@@ -176,7 +179,12 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
 
 
 def _futures(
-    model: VideoModel, clip: np.ndarray, index: int, device: torch.device, cancelled: Callable[[], bool]
+    model: VideoModel,
+    clip: np.ndarray,
+    temperature: Temperature,
+    index: int,
+    device: torch.device,
+    cancelled: Callable[[], bool],
 ) -> tuple[np.ndarray, int, int] | None:
     first = model.config.min_context
     context = torch.from_numpy(np.ascontiguousarray(clip[:first].transpose(0, 3, 1, 2)))
@@ -187,7 +195,8 @@ def _futures(
         if cancelled():
             return None
         eps = sample_noise(model, ("grid", index), range(FUTURES), time)
-        rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
+        levels = temperature if isinstance(temperature, tuple) else (temperature,) * len(eps)
+        rollout, sampled = model.step(rollout, eps, levels)
         frames.append(sampled.frame[:, None])
         nonfinite += int(sampled.nonfinite.sum())
         out_of_range += int(sampled.out_of_range.sum())

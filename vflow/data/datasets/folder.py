@@ -14,7 +14,7 @@ from vflow.data.datasets.splits import Split, choose_split
 from vflow.errors import InputError, counted, printable
 from vflow.randomness import generator
 
-_CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
+CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
 LONGER_CLIPS = "raise model.fps, or add longer clips"
 _SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class VideoFolder:
         self.skipped: dict[str, str] = {}
         self._headers: dict[str, tuple[int, float | None]] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
-        self._use(self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip")))
+        self._use(self._probe(choose_split(find_clips(self.path, split), split, str(path), held_out, "clip")))
 
     def __len__(self) -> int:
         return self._length
@@ -188,7 +188,7 @@ class VideoFolder:
         return f"{self.path}: no {self._kind} clip can be used; the first of {len(self.skipped)}: {first}"
 
 
-def _find(root: Path, split: Split) -> list[str]:
+def find_clips(root: Path, split: Split) -> list[str]:
     """Clips under ``root`` as relative POSIX paths, in natural order.
 
     Pictures in ``root`` itself are no clip; a warning says so as training data are opened.
@@ -206,7 +206,7 @@ def _find(root: Path, split: Split) -> list[str]:
     while pending:
         folder = pending.pop()
         files = media.list_media(folder)
-        found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in _CLIP_SUFFIXES]
+        found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in CLIP_SUFFIXES]
         stills = sum(f.suffix.lower() in media.STILL_SUFFIXES for f in files)
         if folder == root:
             pictures = stills

@@ -135,6 +135,7 @@ def read_clip(
     max_frames: int | None = None,
     *,
     size: tuple[int, int] | None = None,
+    span: video.Span = video.WHOLE,
 ) -> Clip:
     """Read a clip: a video, an animated or still picture, an npz or npy, or a folder of stills.
 
@@ -143,6 +144,7 @@ def read_clip(
         max_frames: stop after the first so many; limits on frames and duration do not reach beyond them.
         size: (height, width) to fit each frame to as it comes; without it, frames whose shorter side exceeds
             512 px are reduced to that, and a note says so. Arrays keep their size.
+        span: of a video, take frames from so many seconds on and before so many; the rest is not decoded.
 
     Raises:
         InputError: not readable, damaged, empty, or beyond ``limits``.
@@ -160,7 +162,7 @@ def read_clip(
         if kind.family == "still":
             stills.decode(path, kind, collector)
             return collector.clip(None)
-        return collector.clip(video.decode(path, kind, collector))
+        return collector.clip(video.decode(path, kind, collector, span))
 
 
 def read_frames(paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS) -> Clip:

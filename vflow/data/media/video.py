@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,11 @@ from vflow.errors import InputError
 # Below this many pixels a frame, starting decoder threads costs more than it gains; above that many, frames
 # that are decoded side by side take too much memory.
 _THREADS_FROM, _THREADS_TO = 256 * 256, 4096 * 2304
+
+
+Span = tuple[float, float]
+"""Part of a video: frames shown from so many seconds on, and before so many."""
+WHOLE: Span = (0.0, math.inf)
 
 
 class Header(NamedTuple):
@@ -83,8 +89,8 @@ def count(path: Path, kind: Kind, limits: Limits) -> int:
     return frames
 
 
-def decode(path: Path, kind: Kind, collector: Collector) -> float | None:
-    """Decode into ``collector`` until it has enough; returns the header's frame rate.
+def decode(path: Path, kind: Kind, collector: Collector, span: Span = WHOLE) -> float | None:
+    """Decode the part ``span`` into ``collector`` until it has enough; returns the header's frame rate.
 
     Raises:
         InputError: damaged, without frames, or beyond the collector's limits.
@@ -94,7 +100,7 @@ def decode(path: Path, kind: Kind, collector: Collector) -> float | None:
         _check_length(path, header, collector.limits)
     for text in header.notes:
         collector.note(text)
-    for frame, time in _frames(path, kind, collector.budget):
+    for frame, time in _frames(path, kind, collector.budget, span):
         if not collector.add(frame, time):
             break
     return header.fps
@@ -169,8 +175,10 @@ def _check_length(path: Path, header: Header, limits: Limits) -> None:
     limits.check_decoded_pixels(path.name, header.frames * header.width * header.height)
 
 
-def _frames(path: Path, kind: Kind, budget: Budget) -> Iterator[tuple[np.ndarray, float | None]]:
-    """RGB frames, uint8 (H, W, 3), upright, with their times in seconds; at least one."""
+def _frames(
+    path: Path, kind: Kind, budget: Budget, span: Span = WHOLE
+) -> Iterator[tuple[np.ndarray, float | None]]:
+    """RGB frames of a part, uint8 (H, W, 3), upright, with their times in seconds; at least one."""
     number, codec = 0, None
     try:
         with av.open(_location(path), format=kind.demuxer) as container:
@@ -181,11 +189,20 @@ def _frames(path: Path, kind: Kind, budget: Budget) -> Iterator[tuple[np.ndarray
             threads = _THREADS_FROM <= codec.width * codec.height <= _THREADS_TO
             stream.thread_type = "AUTO" if threads else "SLICE"
             codec.thread_count = 0 if threads else 1
+            begins = float((stream.start_time or 0) * (stream.time_base or 0))
+            if span[0]:
+                container.seek(round((begins + span[0]) * 1e6))  # to the key frame before
+            ended = False
             for packet in container.demux(stream):
                 budget.add_part(path.name)
                 with budget.timed(path.name):
                     frames = packet.decode()
                 for frame in frames:
+                    at = 0.0 if frame.time is None else frame.time - begins
+                    if span[0] and at < span[0]:
+                        continue
+                    if ended := at >= span[1]:
+                        break
                     if frame.is_corrupt:
                         raise InputError(_damaged(path, f"frame {number + 1} is corrupt"))
                     budget.add_frame(path.name, frame.width, frame.height)
@@ -193,6 +210,8 @@ def _frames(path: Path, kind: Kind, budget: Budget) -> Iterator[tuple[np.ndarray
                         rgb = _upright(frame)
                     yield rgb, frame.time
                     number += 1
+                if ended:
+                    break
     except (av.FFmpegError, ValueError) as error:
         if codec is not None and codec.width == 0:  # FFmpeg forgets a size that it refuses
             most = f"{budget.limits.pixels / 1e6:,.0f} megapixels, the limit"
