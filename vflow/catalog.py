@@ -11,14 +11,17 @@ from typing import Any
 from vflow import registry
 from vflow.disk import parse_json
 from vflow.errors import CheckpointError
+from vflow.packed import CARD as CARD
+from vflow.packed import CONFIG as CONFIG
+from vflow.packed import DIRECTIONS as DIRECTIONS
+from vflow.packed import FILES as FILES
+from vflow.packed import MAX_CONFIG_BYTES as MAX_CONFIG_BYTES
+from vflow.packed import STATISTICS as STATISTICS
+from vflow.packed import WEIGHTS as WEIGHTS
+from vflow.packed import unpacked
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-DIRECTIONS, STATISTICS = "directions.safetensors", "statistics.safetensors"
-FILES = (CONFIG, WEIGHTS, CARD, DIRECTIONS, STATISTICS)
-"""Names of all that a checkpoint's folder may hold."""
 AUTO = "auto"
 """Name that stands for the checkpoint that suits the input."""
-MAX_CONFIG_BYTES = 1 << 20
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -45,7 +48,7 @@ def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
 
 
 def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
-    """Folder of a checkpoint: ``name`` is a folder, a training run, a shipped name or a hub id.
+    """Folder of a checkpoint: ``name`` is a folder, a training run, a zip, a shipped name or a hub id.
 
     Raises:
         CheckpointError: there is no such checkpoint; the message lists the names that exist.
@@ -57,6 +60,8 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
     if text in found:
         return found[text]
     if path.is_file():
+        if path.suffix.lower() == ".zip":
+            return unpacked(path)
         raise CheckpointError(_file_message(path))
     if path.is_dir():
         raise CheckpointError(f"{path}: {missing_message(path, CONFIG)}")
