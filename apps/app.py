@@ -8,11 +8,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 from gradio import processing_utils
@@ -49,6 +49,8 @@ from .ui.tasks import plain_tabs
 from .ui.walk.tab import TAB as WALK
 
 TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS, LAB)
+Offer = Literal["mcp", "teach"]
+"""Tools for language models, and fine-tuning on people's own clips, both only where asked for."""
 QUEUE_SIZE = 64  # jobs that wait; more are refused
 ADDRESS_QUEUE_SIZE = 8  # jobs of an address, those under way included
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
@@ -136,12 +138,13 @@ def limit_queue(queue: Any) -> None:
     queue.push = push_unless_full
 
 
-def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Page:
+def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto", teach: bool = False) -> Page:
     """The page, ready to launch.
 
     Args:
         checkpoints: folders with models of one's own, offered beside those that ship.
         device: where models run: auto, cpu or cuda.
+        teach: people may fine-tune models on their clips.
 
     Raises:
         CheckpointError: one of ``checkpoints`` holds no model.
@@ -149,7 +152,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
     cache = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
     runs = cache / RUNS
     runs.mkdir(parents=True, exist_ok=True)
-    app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
+    app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache, teach)
     with Page(title="vflow", analytics_enabled=False, fill_width=True) as page:
         page.files = cache
         gr.HTML(HEADER, apply_default_css=False)
@@ -248,7 +251,7 @@ def main(
     device: str = "auto",
     allowed_hosts: Sequence[str] = (),
     embedding: Sequence[str] = (),
-    mcp: bool = False,
+    offers: Collection[Offer] = (),
     on_served: Callable[[], None] = lambda: None,
 ) -> None:
     """Build the page and serve it until interrupted; ``on_served`` is called once it answers.
@@ -261,7 +264,8 @@ def main(
     _check_port(host, port)
     _set_environment()
     with _ending_on_sigterm():
-        page = build(checkpoints, device=device)
+        page = build(checkpoints, device=device, teach="teach" in offers)
+        mcp = "mcp" in offers
         address = launch(page, host, port, allowed_hosts, embedding, mcp=mcp)
         on_served()
         print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)

@@ -41,6 +41,9 @@ class App:
     """Sites whose pages may show the app in a frame, such as https://huggingface.co; none by default."""
     mcp: bool = False
     """Offer the endpoints as tools to language models as well (Model Context Protocol)."""
+    teach: bool = False
+    """Let people teach models their own clips, as anyone at this machine may (where --host and --allow-host
+    are left at their defaults)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes the fastest available."""
     threads: Whole = None
@@ -63,12 +66,19 @@ class App:
         for origin in self.embed_in:
             if not ORIGIN.fullmatch(origin):
                 raise ConfigError(f"--embed-in {origin}: give an origin, such as https://flows.example.org")
+        if self.teach:
+            require("accelerate", "--teach", "train")
         gc.disable()  # a fifth of the time of a start
         try:
             self._serve()
         finally:
             gc.enable()
         return 0
+
+    def _at_home(self) -> bool:
+        """True where this machine alone reaches the app, and it can train."""
+        local = self.host in ("127.0.0.1", "localhost", "::1") and not self.allow_host
+        return local and find_spec("accelerate") is not None
 
     def _serve(self) -> None:
         from vflow.devices import choose_device
@@ -88,7 +98,7 @@ class App:
             device=device,
             allowed_hosts=self.allow_host,
             embedding=self.embed_in,
-            mcp=self.mcp,
+            offers=[*["mcp"] * self.mcp, *["teach"] * (self.teach or self._at_home())],
             on_served=collect,
         )
 

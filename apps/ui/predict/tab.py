@@ -54,6 +54,7 @@ from ..shared.html import ExampleTile, download_link, duration, example_strip, p
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from ..shared.turns import Turn
+from ..teach import section as teach
 from . import html, rain, rain_html
 from .job import MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
 from .kinds import FAMILIES, Kind, default_size, kind_of
@@ -98,6 +99,8 @@ def build(app: AppContext) -> None:
             line = fit_line("predict")
             strip = _example_strip(app)
             form, buttons, estimate = _settings(app, upload)
+            if app.teach:
+                teach.build(app, form.checkpoint)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "predict")
             answer = html_block("", "vf-area-answer")

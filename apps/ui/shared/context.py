@@ -27,13 +27,14 @@ from .turns import Turns
 class AppContext:
     """Models, results on disk, running jobs, and the app's folder for files.
 
-    Lives in closures, never in ``gr.State``, which is copied.
+    Lives in closures, never in ``gr.State``, which is copied. ``teach``: people may teach models their clips.
     """
 
     models: ModelStore
     runs: RunStore
     jobs: Jobs
     cache: Path
+    teach: bool = False
 
     @cached_property
     def recent(self) -> Recent:

@@ -14,6 +14,8 @@ from vflow import checkpoint, registry
 from vflow.config import ModelConfig
 from vflow.errors import CheckpointError, VflowError
 
+TAUGHT = "taught.zip"
+"""Name of the file that a taught model is downloaded as."""
 MAX_LOADED = 4  # models in memory at once
 FIRST = ("shapes", "digits", "colorizer", "enlarge")  # those that ship and are quick to try come first
 
@@ -35,6 +37,11 @@ class ModelStore:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._folders = checkpoint.find_checkpoints([Path(folder).expanduser() for folder in folders])
+        self._private: dict[str, Path] = {}
+
+    def add_private(self, name: str, folder: Path) -> None:
+        """Take a model that only those can use who know its ``name``, which nobody can guess."""
+        self._private[name] = folder
 
     def names(self, *families: str) -> list[str]:
         """Names to offer: those of the ``families`` (videoflow, nowcast, digits, …), or all.
@@ -60,6 +67,8 @@ class ModelStore:
         Raises:
             CheckpointError: not on offer (a hub id is never taken from a web form), or of another family.
         """
+        if name in list(self._private) and (not families or self.family(name) in families):
+            return self._private[str(name)]
         names = self.names(*families)
         if not names:
             raise CheckpointError(
@@ -74,10 +83,11 @@ class ModelStore:
 
     def config(self, name: str | None) -> ModelConfig | None:
         """Its configuration, or None when it cannot be read (``load`` then says why)."""
-        if name not in list(self._folders):  # of a program it may be anything, hashable or not
+        known = self._folders | self._private
+        if name not in list(known):  # of a program it may be anything, hashable or not
             return None
         try:
-            return checkpoint.read_config(self._folders[name])
+            return checkpoint.read_config(known[str(name)])
         except VflowError:
             return None
 
@@ -114,6 +124,9 @@ class ModelStore:
     def record(self, name: str) -> dict[str, Any]:
         """The model as settings.json names it, so that the command line finds it again, and its device."""
         folder = self.folder(name)
+        if name in self._private:  # where its owner keeps the download
+            where = {"checkpoint": TAUGHT, "device": self.device.type}
+            return where | {"checkpoint_hash": checkpoint.checkpoint_hash(folder)}
         return {
             "checkpoint": name if checkpoint.find_checkpoints().get(name) == folder else str(folder),
             "checkpoint_hash": checkpoint.checkpoint_hash(folder),
