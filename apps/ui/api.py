@@ -172,6 +172,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         level_temperatures: str = "",
         preview_fps: float = 5,
         sort_by_name: bool = True,
+        start: float | None = None,
     ) -> Job:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
@@ -180,7 +181,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
         Without numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames.
         Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
-        fit the model, and what was done to them.
+        fit the model, and what was done to them. They go on from the last frames, or from frame ``start`` on,
+        counted from 0 at the model's rate.
 
         A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
         for R mm/h, and optionally ``valid``, bool (H, W): where radars see.
@@ -202,6 +204,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
                 seed=seed,
                 preview_fps=preview_fps,
             )
+            if start is not None:
+                request = replace(request, start=checks.whole_number("start", start, 0, 10**6))
             kind = kind_of(app, request.checkpoint)
             job = kind.begin(app, request)
             yield Turn.COMPUTE
@@ -222,6 +226,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
         "preview_fps": gr.Number(5, label="preview_fps"),
         "sort_by_name": _sort_by_name(),
+        "start": gr.Number(None, label="start"),
     }
     outputs = _files("futures.npz", "previews.zip", "settings.json")
     _expose(app, trigger, "predict_future", predict_future, inputs, outputs)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vflow.data.motion import advect, drift_offsets, estimate_motion, extrapolate
+from vflow.data.motion import advect, drift_offsets, estimate_motion, extrapolate, liveliest
 from vflow.errors import InputError
 
 
@@ -109,3 +109,12 @@ def test_corner_places_frames_on_a_larger_motion_field() -> None:
     right = advect(frames, known, motion, (0, 128), (16, 16), offsets, (32, 32))
     np.testing.assert_allclose(left.level[0, 0], frames[-1, 16:48, 16:48], atol=1e-3)
     np.testing.assert_allclose(right.level[0, 0], frames[-1, 16:48, 8:40], atol=1e-3)
+
+
+def test_the_liveliest_part_is_where_most_changes() -> None:
+    frames = np.zeros((20, 4, 4, 3), np.uint8)
+    frames[12:] = 40
+    frames[13:] = 90
+    start = liveliest(frames, 3, 2)
+    assert start <= 11 and start + 5 > 13  # both changes lie in the five frames
+    assert liveliest(frames[:1], 3, 2) == 0 and liveliest(frames[:12], 3, 2) == 0

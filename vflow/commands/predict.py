@@ -11,6 +11,7 @@ from vflow import registry
 from vflow.catalog import AUTO
 from vflow.commands.common import chosen_checkpoints, note, parse_temperature
 from vflow.commands.draw import RunFlags, resolve
+from vflow.errors import ConfigError
 from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Predict(RunFlags):
     """Frames per future (10; of rain 6)."""
     context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None
     """Frames of a clip that the model sees: those at its end (the default), or at its start."""
+    start: Whole = None
+    """First frame that the model sees, counted from 0 at its rate, in place of --context-at."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """mp4 (the default), webm, gif: enlarged previews; png, npz: native pixels."""
     fps: Number = None
@@ -53,6 +56,8 @@ class Predict(RunFlags):
             check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
         if self.temperature is not None:
             parse_temperature(self.temperature)
+        if self.start is not None and self.start < 0:
+            raise ConfigError(f"start must be 0 or more, not {self.start}")
         if self.num_frames is not None:
             check_range("num_frames", self.num_frames, 1, MAX_FRAMES)
         if self.fps is not None:

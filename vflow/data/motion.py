@@ -73,6 +73,15 @@ def extrapolate(frames: np.ndarray, num_frames: int) -> np.ndarray:
     return np.stack(made[1:])
 
 
+def liveliest(frames: np.ndarray, given: int, ahead: int) -> int:
+    """First of ``given`` frames (of uint8 (T, H, W, C)) in which, and in ``ahead`` more, most changes."""
+    changes = np.array([cv2.absdiff(*pair).mean() for pair in pairwise(np.ascontiguousarray(frames))])
+    span = min(given - 1 + ahead, len(changes))
+    if not span:
+        return 0
+    return int(np.convolve(changes, np.ones(span), "valid").argmax())
+
+
 class PairMotion(NamedTuple):
     """Evidence for motion between two frames (H, W): what several pairs say adds up.
 

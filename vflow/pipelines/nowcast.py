@@ -131,6 +131,19 @@ def nowcast(
     return draw_ensemble(model, sequence.frames, settings, valid=sequence.valid)
 
 
+def given_frames(frames: np.ndarray, context: int, start: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The ``context`` frames of (T, H, W) from ``start`` on, or the last, and all that follow.
+
+    Raises:
+        InputError: ``start`` is too late.
+    """
+    first = len(frames) - context if start is None else start
+    if first + context > len(frames):
+        most = len(frames) - context
+        raise InputError(f"start {start}: too late in {len(frames)} frames of radar; {most} at most")
+    return frames[first : first + context], frames[first + context :]
+
+
 def check_given(frames: np.ndarray, config: NowcastConfig, source: str = "frames") -> None:
     """Refuse frames (n, H, W) that a nowcast cannot start from.
 

@@ -39,14 +39,14 @@ class Request:
 
     Attributes:
         source: paths in order, frames uint8 (n, H, W, C), or radar frames.
-        from_start: predict from the first frames and compare with those that follow; else from the last ones.
+        start: predict from this frame on, counted from 0, and compare with what follows; None: from the last.
     """
 
     checkpoint: str | None
     source: Source
     settings: PredictSettings
     preview_fps: float
-    from_start: bool = False
+    start: int | None = None
 
     @classmethod
     def checked(
@@ -106,7 +106,7 @@ class Job:
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
         source = request.source
         clip = as_clip(media.read_frames(source) if isinstance(source, Sequence) else source)
-        prepared = prepare(model, clip, from_start=request.from_start)
+        prepared = prepare(model, clip, start=request.start)
         no_frames = np.repeat(prepared.context[None, :0], request.settings.num_samples, axis=0)
         return cls(request, model, prepared, prepared.rest[: request.settings.num_frames], no_frames)
 
@@ -289,7 +289,8 @@ def save_settings(
     record = PredictRecord(
         **app.models.record(str(request.checkpoint)),
         num_frames=num_frames,
-        context_at="start" if request.from_start else None,
+        context_at="start" if request.start == 0 else None,
+        start=request.start or None,
         num_samples=num_samples,
         temperature=settings.temperature,
         seed=settings.seed,

@@ -50,7 +50,7 @@ def _remarks(job: Job, result: Result) -> list[str]:
         remarks.insert(
             0, f"Closest to what really happened: future {closest}, PSNR {psnr:.1f} dB over {compared}."
         )
-    elif job.request.from_start:
+    elif job.request.start is not None:
         remarks.insert(0, "The clip ends with the given frames, so there is nothing to compare with.")
     if job.prepared.far_outside:
         remarks.insert(0, "These frames are unlike what this model was trained on; expect poor futures.")

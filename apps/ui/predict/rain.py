@@ -29,6 +29,7 @@ from vflow.pipelines.nowcast import (
     Ensemble,
     check_given,
     first_reached,
+    given_frames,
     iterate_ensemble,
     nowcast_config,
 )
@@ -86,8 +87,7 @@ class RainJob:
         check_given(sequence.frames, nowcast_config(model), name)
         sequence.check_minutes(nowcast_config(model).minutes, name)
         count, needed = len(sequence.frames), nowcast_config(model).context
-        end = needed if request.from_start else count
-        given, truth = sequence.frames[end - needed : end], sequence.frames[end:]
+        given, truth = given_frames(sequence.frames, needed, request.start)
         notes = () if count == needed else (f"used {needed} of {count} frames",)
         ahead = request.settings.num_frames
         drawn = request.settings.num_samples * ahead * given[0].size

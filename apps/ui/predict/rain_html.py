@@ -179,7 +179,7 @@ def remarks(job: RainJob, result: RainResult) -> list[str]:
             f"Against what really happened: CRPS {ours:.2f} mm/h over {counted(result.known, 'frame')};"
             f" repeating the newest frame is off by {still:.2f}.",
         )
-    elif job.request.from_start:
+    elif job.request.start is not None:
         found.insert(0, "The file ends with the given frames, so there is nothing to compare with.")
     if not job.valid.all():
         found.append(f"Radars see {job.valid.mean():.0%} of the area; nothing is predicted elsewhere.")

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from vflow.data import media
+from vflow.data.motion import liveliest
 from vflow.errors import InputError, VflowError
 
 from ..shared import examples
@@ -61,7 +62,9 @@ from .kinds import FAMILIES, Kind, default_size, kind_of
 from .rain import RainResult
 
 PROGRESS = "Progress of the prediction"
-LAST, FIRST = "The last frames", "The first frames"
+GOES_ON = 5
+"""Frames after the given ones from which on a clip begins where most moves."""
+LAST, FIRST, HERE = "The last frames", "The first frames", "A frame of your choice"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Form(ComponentGroup):
 
     upload: ClipUpload
     start: gr.Radio
+    place: gr.Slider
     checkpoint: gr.Dropdown
     num_samples: gr.Slider
     num_frames: gr.Slider
@@ -123,9 +127,10 @@ def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons, Estim
     place = run_place()
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
-            [LAST, FIRST], value=LAST, label="Predict from",
-            info="From the first: shows what really happened beside the futures.",
+            [LAST, FIRST, HERE], value=LAST, label="Predict from",
+            info="Where the clip goes on, what really happened is shown beside the futures.",
         )  # fmt: skip
+        scrubber = gr.Slider(0, 1, 0, step=1, label="First frame that is given", visible=False)
         checkpoint = gr.Dropdown(
             app.models.names(*FAMILIES), value=first, label="Checkpoint", info=app.video_summary(first),
             interactive=True,
@@ -157,8 +162,45 @@ def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons, Estim
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
-    form = Form(upload, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
+    wire_scrubber(app, upload, start, scrubber, checkpoint)
+    form = Form(upload, start, scrubber, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
     return form, buttons, estimate
+
+
+def wire_scrubber(
+    app: AppContext, upload: ClipUpload, start: gr.Radio, place: gr.Slider, checkpoint: gr.Dropdown
+) -> None:
+    """Let a clip that goes on begin where most moves; the slider shows while its choice is chosen."""
+
+    def arrived(paths: list[str] | None, name: str | None, chosen: str) -> tuple[Any, Any]:
+        config = app.video_config(name)
+        if config is None or not paths:
+            return (LAST if chosen == HERE else gr.skip()), gr.update(visible=False)
+        try:
+            size = (config.glow.height, config.glow.width)
+            clip = media.read_clip(paths[0], size=size) if len(paths) == 1 else media.read_frames(paths)
+            frames = media.fit(clip, height=size[0], width=size[1], channels=3, fps=config.fps)
+        except VflowError:  # the job says what is wrong
+            return gr.skip(), gr.update(visible=False)
+        if len(frames) < config.context + GOES_ON:
+            return (LAST if chosen == HERE else gr.skip()), gr.update(visible=False)
+        best = liveliest(frames, config.context, GOES_ON)
+        slider = gr.update(maximum=len(frames) - config.min_context, value=best, visible=True)
+        return (gr.skip() if chosen == FIRST else HERE), slider
+
+    def chosen(value: str) -> Any:
+        return gr.update(visible=value == HERE)
+
+    inputs = [upload.box, checkpoint, start]
+    upload.box.change(app.turns.glance(arrived), inputs, [start, place], **QUICK)
+    start.input(chosen, start, place, **QUICK)
+
+
+def _begin(choice: str, place: Any) -> int | None:
+    """First frame that is given; None: the last ones are."""
+    if choice != HERE:
+        return 0 if choice == FIRST else None
+    return whole_number("first frame", place, 0, 10**6)
 
 
 def _samples_label(app: AppContext, checkpoint: str | None) -> str:
@@ -293,7 +335,8 @@ def _steps(
         seed=form.seed.draw(values),
         preview_fps=values[form.fps],
     )
-    request = replace(request, from_start=values[form.start] == FIRST and isinstance(source, Sequence))
+    if isinstance(source, Sequence):
+        request = replace(request, start=_begin(values[form.start], values[form.place]))
     yield Turn.READ if isinstance(source, Sequence) else Turn.COMPUTE
     yield {
         status: progress(0, 1, "Reading the frames…", PROGRESS),

@@ -56,7 +56,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
 
 def finished(app: AppContext, path: Path) -> tuple[RainJob, RainResult]:
     settings = PredictSettings(num_frames=3, num_samples=6)
-    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, from_start=True))
+    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, start=0))
     steps = [job.done for _ in job.advance(lambda: False)]
     assert steps == [4, 6] and job.steps_left == 0
     return job, job.save(app)

@@ -20,6 +20,7 @@ from apps.ui.shared import forms
 from apps.ui.shared.examples import FOLDER
 from tests.app.support import DONE, SETTLED, App, differ
 from tests.app.test_access import check
+from tests.data.sample_media import moving_square, write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.metrics.video import best_of
@@ -247,6 +248,23 @@ def test_grey_model(app: App, clip: Path) -> None:
     app.predict()
     expect(app.page.get_by_text("Mean and diversity need two or more futures.")).to_be_visible()
     expect(app.page.get_by_text("Used the last 2 of 6 frames")).to_be_visible()
+
+
+def test_a_long_clip_begins_where_most_moves_or_at_a_frame_of_choice(app: App, tmp_path: Path) -> None:
+    frames = np.concatenate([np.repeat(moving_square(1, 32, 32), 12, 0), moving_square(8, 32, 32)])
+    app.upload(write_lossless(tmp_path / "late.mp4", frames))
+    expect(app.page.get_by_label("A frame of your choice", exact=True)).to_be_checked()
+    place = app.page.get_by_label("number input for First frame that is given", exact=True)
+    expect(place).not_to_have_value("0")
+    best = int(place.input_value())
+    assert 9 <= best <= 13
+    app.number("First frame that is given", 14)
+    app.settings(futures=1, frames=2)
+    app.predict()
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert np.array_equal(saved["context"], frames[14:16])
+        assert np.array_equal(saved["truth"], frames[16:18])
+    assert json.loads(app.download("Settings (json)", tmp_path).read_text())["start"] == 14
 
 
 def test_the_rest_of_a_clip_is_shown_beside_the_futures(

@@ -15,6 +15,7 @@ import vflow
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
+from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
 from ..conftest import AUGMENTED, FRAMES, LATTICE, MOTION, make_model
@@ -104,6 +105,23 @@ def test_only_the_last_frames_count(model: VideoModel, clip: np.ndarray) -> None
         predict(model, clip, num_frames=1, num_samples=1),
         predict(model, clip[-2:], num_frames=1, num_samples=1),
     )
+
+
+def test_a_future_may_begin_at_any_frame(one_model: VideoModel, clip: np.ndarray) -> None:
+    for start, count in ((0, 2), (1, 2), (3, 1)):
+        prepared = prepare(one_model, clip, start=start)
+        assert np.array_equal(prepared.context, clip[start : start + count])
+        assert np.array_equal(prepared.rest, clip[start + count :])
+    with pytest.raises(InputError, match="start 4"):
+        prepare(one_model, clip, start=4)
+
+
+def test_records_say_where_a_future_begins() -> None:
+    record = {"checkpoint": "x", "checkpoint_hash": "0" * 64}
+    made = [PredictRecord.model_validate(record | each) for each in (
+        {}, {"context_at": "end"}, {"context_at": "start"}, {"start": 5}, {"start": 5, "context_at": "start"},
+    )]  # fmt: skip
+    assert [one.begins for one in made] == [None, None, 0, 5, 5]
 
 
 def test_continuing_a_future_goes_on_from_its_frames(model: VideoModel, clip: np.ndarray) -> None:

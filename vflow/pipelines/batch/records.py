@@ -116,7 +116,8 @@ def record_class(kind: type[Settings]) -> type[TaskRecord]:
 class PredictRecord(Record):
     """Settings of futures.
 
-    ``context_at``: the frames given are the first that the model needs, or the last. ``context_sha`` is the
+    ``context_at``: the frames given are the first that the model needs, or the last; ``start``: those from
+    this one on, counted from 0 at the model's rate, whatever ``context_at`` says. ``context_sha`` is the
     content hash of the prepared context, where the record is of one item.
     """
 
@@ -125,14 +126,15 @@ class PredictRecord(Record):
     seed: int = 0
     num_frames: int = 10
     context_at: Literal["start", "end"] | None = None
+    start: int | None = Field(None, ge=0)
     context_sha: str | None = None
     format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
     fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
 
     @property
-    def from_start(self) -> bool:
-        """True where the first frames are given, and not the last."""
-        return self.context_at == "start"
+    def begins(self) -> int | None:
+        """Number of the first frame that is given; None: the last frames are."""
+        return 0 if self.start is None and self.context_at == "start" else self.start
 
     def settings(self) -> PredictSettings:
         return PredictSettings(

@@ -18,7 +18,7 @@ from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import OF_ONE_ITEM, PredictRecord, Record, TaskRecord
 from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.common import DEFAULT_FPS, Counts, precision
-from vflow.pipelines.nowcast import check_given, draw_ensemble, nowcast_config
+from vflow.pipelines.nowcast import check_given, draw_ensemble, given_frames, nowcast_config
 from vflow.pipelines.runner import Task
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
@@ -88,7 +88,7 @@ class PredictTask(SamplingTask[PredictRecord]):
         record, settings = self.record, self.record.settings()
         clip = media.read_frames(item.paths)
         with self.autocast():
-            prepared = prepare(self.model, clip, from_start=record.from_start)
+            prepared = prepare(self.model, clip, start=record.begins)
             self.remark(item, prepared.notes)
             if prepared.far_outside:
                 self.remark(item, ["far from what the model was trained on; expect poor futures"])
@@ -125,7 +125,7 @@ class NowcastTask(PredictTask):
         check_given(sequence.frames, config, name)
         sequence.check_minutes(config.minutes, name)
         context = config.context
-        given = sequence.frames[:context] if record.from_start else sequence.frames[-context:]
+        given = given_frames(sequence.frames, context, record.begins)[0]
         with self.autocast():
             ensemble = draw_ensemble(
                 self.model, given, settings, valid=sequence.valid, progress=self.progress

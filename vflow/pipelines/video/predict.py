@@ -78,24 +78,28 @@ class FrameStep:
     counts: Counts
 
 
-def prepare(model: nn.Module, frames: Frames, *, from_start: bool = False, seed: int = 0) -> Prepared:
+def prepare(model: nn.Module, frames: Frames, *, start: int | None = None, seed: int = 0) -> Prepared:
     """Fit ``frames`` to the model in size and time and keep the last ``config.context`` of them.
 
     Frames keep their size where the model takes it.
 
     Args:
-        from_start: keep the first frames in place of the last.
+        start: keep those from this one on in place of the last, counted from 0 at the model's rate.
 
     Raises:
         InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
     """
     config = video_config(model)
     fitted, notes = fit_context(config, frames, keep_size=True)
-    end = min(config.context, len(fitted)) if from_start else len(fitted)
-    context = np.ascontiguousarray(fitted[max(0, end - config.context) : end])
+    end = len(fitted) if start is None else min(start + config.context, len(fitted))
+    context = np.ascontiguousarray(fitted[max(0, end - config.context) if start is None else start : end])
+    if len(context) < config.min_context:
+        most = len(fitted) - config.min_context
+        raise InputError(f"start {start}: too late in a clip of {len(fitted)} frames; {most} at most")
     if len(context) < len(fitted):
-        which = "first" if from_start else "last"
-        notes = (*notes, f"used the {which} {len(context)} of {len(fitted)} frames")
+        which = f"{len(context)} of {len(fitted)} frames, from frame {start + 1} on" if start else None
+        place = "last" if start is None else "first"
+        notes = (*notes, f"used {which or f'the {place} {len(context)} of {len(fitted)} frames'}")
     bits = None
     if end > config.min_context:
         bits = score(model, fitted[max(0, end - config.context - 1) : end], seed=seed).per_frame[-1]
