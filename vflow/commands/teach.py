@@ -26,7 +26,7 @@ class Teach:
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the run; other commands take it as --checkpoint."""
     minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 10.0
-    """Minutes of training, over all resumes; the verdict adds up to a fifth."""
+    """Minutes of training, over all resumes; the verdict adds one or more."""
     checkpoint: Annotated[str, tyro.conf.arg(metavar="NAME")] = AUTO
     """Model to start from: a folder, a shipped name or a hub id; auto takes what suits the clips."""
     resume: bool = False

@@ -42,9 +42,9 @@ TARGETS = 4
 TRAINING: dict[str, Any] = {
     "batch_size": 2,
     "max_steps": 10_000_000,
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-3,
     "min_lr_ratio": 0.02,
-    "warmup_steps": 20,
+    "warmup_steps": 10,
     "grad_clip_norm": 10.0,
     "ema": 0.98,
     "actnorm_batch": 2,
@@ -55,7 +55,7 @@ TRAINING: dict[str, Any] = {
 """Settings of the run; it ends by the clock, not by steps or patience."""
 VALIDATIONS, SHORTEST = 4, 20.0
 """Looks at held-out film in a run, and seconds between them at least."""
-JUDGED, LONGEST = 12, 20
+JUDGED, LONGEST = 8, 13
 """Held-out clips of a verdict, and their frames, at most."""
 JUDGING = 0.2
 """Share of the minutes that the verdict's futures may take on top."""
