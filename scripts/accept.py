@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts import results
 from scripts.acceptance.registry import Measure, NotHere, Result, select
-from scripts.acceptance.report import DirtyTreeError, clean_commit, machine, store
+from scripts.acceptance.report import DirtyTreeError, clean_commit, store
+from vflow.devices import machine
 from vflow.errors import VflowError
 
 

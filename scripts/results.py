@@ -19,9 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.acceptance.registry import MEASURES, Measure
 from scripts.acceptance.report import ROOT, read_store, row
 from scripts.density_tables import density_tables, filled
+from vflow.benchmarks.base import table
+from vflow.benchmarks.registry import MODULES, benchmark
 
 FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
 DENSITIES, FLOWS = "densities", ROOT / "docs" / "FLOWS.md"
+BENCHMARKS, BENCHMARK = ROOT / "docs" / "BENCHMARKS.md", "benchmark-"
+BENCHMARKS_HEADER = """# Published benchmarks
+
+Written by `python scripts/results.py` from docs/results/benchmark-NAME.json. `vflow benchmark NAME` measures
+a table again; its files are checked by SHA-256 and are not part of this repository.
+"""
 HEADER = """# Results
 
 Written by `python scripts/results.py` from docs/acceptance.json and docs/results/*.json: one table a task.
@@ -236,9 +244,34 @@ def pages() -> dict[Path, str]:
     results = read(FOLDER)
     tables = density_tables(results[DENSITIES])
     return {
+        BENCHMARKS: benchmarks(results),
         PAGE: render(results, read_store()),
         FLOWS: filled(FLOWS.read_text(encoding="utf-8"), tables),
     }
+
+
+def benchmarks(results: Mapping[str, Data]) -> str:
+    """The page of published benchmarks."""
+    parts = [BENCHMARKS_HEADER]
+    for name in MODULES:
+        about = benchmark(name)
+        if (data := results.get(BENCHMARK + name)) is None:
+            parts += [f"## {name}: {about.summary}", "", f"{about.note}. Not measured yet.", ""]
+            continue
+        protocol = data["protocol"]
+        made = f"torch {protocol['versions']['torch']}, {protocol['machine']}"
+        made += f", {protocol['processor_seconds']} s of processor time"
+        command = f"{protocol['command']} > docs/results/{BENCHMARK}{name}.json"
+        parts += [
+            f"## {name}: {about.summary}",
+            "",
+            table(about, data["rows"]),
+            "",
+            f"{about.note}. {made}.",
+            "",
+        ]
+        parts += ["```", command, "```", ""]
+    return "\n".join(parts)
 
 
 def read(folder: Path) -> dict[str, Data]:

@@ -12,7 +12,8 @@ import pytest
 from scripts.acceptance.registry import MEASURES
 from scripts.acceptance.report import DirtyTreeError, clean_commit
 from scripts.density_tables import density_tables, filled
-from scripts.results import DENSITIES, FOLDER, ROWS, TASKS, pages, promised, read, remark, render
+from scripts.results import BENCHMARK, DENSITIES, FOLDER, ROWS, TASKS, pages, promised, read, remark, render
+from vflow.benchmarks.registry import MODULES
 
 PROTOCOL: dict[str, Any] = {
     "command": "vflow evaluate --checkpoint push --data push", "checkpoint": "push", "data": "push",
@@ -59,7 +60,9 @@ def test_each_measure_and_each_file_of_results_has_one_task() -> None:
     for key in MEASURES:
         assert sum(key.startswith(beginnings) for beginnings, _ in TASKS.values()) == 1, key
     names = [name for _, files in TASKS.values() for name in files]
-    assert sorted([*names, DENSITIES]) == sorted(read(FOLDER))
+    tables = [name for name in read(FOLDER) if name.startswith(BENCHMARK)]
+    assert sorted([*names, *tables, DENSITIES]) == sorted(read(FOLDER))
+    assert {name.removeprefix(BENCHMARK) for name in tables} <= set(MODULES)
 
 
 def test_an_evaluation_joins_the_table_of_its_task() -> None:

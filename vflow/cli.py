@@ -50,6 +50,7 @@ OWN = {
     "compress": Command("vflow.commands.compress:Compress", "write photos and videos to lossless files"),
     "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
+    "benchmark": Command("vflow.commands.benchmark:RunBenchmark", "measure on a published benchmark"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
 AFTER = "walk"

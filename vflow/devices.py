@@ -7,6 +7,7 @@ import gc
 import logging
 import math
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -121,3 +122,20 @@ def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+
+
+def machine() -> str:
+    """Processor, cores, memory, system, Python and torch, in words."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB{device}, {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

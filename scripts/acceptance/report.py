@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,25 +12,6 @@ from scripts.acceptance.registry import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "docs" / "acceptance.json"
-
-
-def machine() -> str:
-    """Processor, cores, memory, system, Python and torch, in words."""
-    import torch
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB{device}, {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 WRITTEN = ("docs/acceptance.json", "docs/RESULTS.md")  # by `make accept` itself

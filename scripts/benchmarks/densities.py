@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.acceptance.report import machine
 from vflow.bijections import Bijection, Inverse
 from vflow.bijections.autoregressive import Autoregressive
 from vflow.bijections.element import Affine
@@ -32,6 +31,7 @@ from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset, preset_names
 from vflow.densities import plane_density
 from vflow.densities.named import target_entropy
+from vflow.devices import machine
 from vflow.models.density import DensityModel
 from vflow.models.flow import PointBatch
 from vflow.nn.masked import MADE

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 
 import vflow
-from scripts.acceptance.report import machine
 from vflow import cli
 from vflow.data.datasets.points import held_out_rows
+from vflow.devices import machine
 from vflow.models.density import DensityModel
 from vflow.training.density import batches
 

@@ -320,8 +320,9 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ({"base": "uniform", "layers": [SIGMOID, {**COPULA, "element": _spline(-1)}]}, "leads off"),
         ({"base": "uniform", "layers": [SIGMOID, {"kind": "sigmoid", "leak": 0.5}]}, "sigmoid leads off"),
         ({"base": "mixture"}, "base: Input should be 'normal'"),
-        ({"base": {"kind": "mixture"}}, "base.kind: Input should be 'normal-mixture'"),
-        ({"base": {"component": 3}}, "did you mean 'base.components'"),
+        ({"base": {"kind": "mixture"}}, "base"),
+        ({"base": {"kind": "normal-mixture", "component": 3}}, "did you mean 'base.components'"),
+        ({"dim": 2, "base": {"kind": "sphere-mixture"}}, "dim 2"),
         ({"base": {"kind": "normal-mixture"}, "layers": [SIGMOID]}, "base: uniform"),
     ],
 )

@@ -32,7 +32,7 @@ HEIGHT: Space = "height"  # of a point of a sphere, in [-1, 1]
 Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
 
 
-ON_MANIFOLDS = ("circle", "von-mises", "sphere")
+CIRCULAR = ("circle", "von-mises")
 
 
 class NormalMixtureBase(Config):
@@ -42,8 +42,19 @@ class NormalMixtureBase(Config):
     components: int = Field(default=8, ge=1, le=4096)
 
 
+class SphereMixtureBase(Config):
+    """Mixture of densities on the sphere S² (see vflow/densities/sphere_mixture.py)."""
+
+    kind: Literal["sphere-mixture"] = "sphere-mixture"
+    components: int = Field(default=256, ge=1, le=4096)
+
+
 AnyBase = Annotated[
-    Annotated[Base, Tag("name")] | Annotated[NormalMixtureBase, Tag("settings")],
+    Annotated[Base, Tag("name")]
+    | Annotated[
+        Annotated[NormalMixtureBase | SphereMixtureBase, Discriminator("kind")],
+        Tag("settings"),
+    ],
     Discriminator(lambda value: "name" if isinstance(value, str) else "settings"),
 ]
 
@@ -368,7 +379,9 @@ class DensityConfig(Config):
     base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
     columns: tuple[Column, ...] = Field(
-        default=(), description="of the table that it was trained on, in its order, conditions included"
+        default=(),
+        description="of the table that it was trained on, in its order, conditions included; two on a sphere "
+        "are latitude and longitude in degrees",
     )
     defensive: bool = Field(
         default=False,
@@ -381,14 +394,21 @@ class DensityConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         kinds = {layer.kind for layer in nested(self.layers)}
-        if self.defensive and self.base in ON_MANIFOLDS:
+        if self.defensive and self.on_manifold:
             raise ValueError("defensive is for points of all numbers; set it to false")
         conditions = sum(column.condition for column in self.columns)
-        if self.columns and (len(self.columns) - conditions, conditions) != (self.dim, self.features):
+        geographic = self.on_sphere and self.dim == 3 and (len(self.columns), conditions) == (2, 0)
+        if (
+            self.columns
+            and not geographic
+            and (len(self.columns) - conditions, conditions) != (self.dim, self.features)
+        ):
             raise ValueError(
                 f"columns: {len(self.columns) - conditions} and {conditions} of a condition, for dim "
                 f"{self.dim} and features {self.features}; leave these three out"
             )
+        if isinstance(self.base, SphereMixtureBase) and self.dim != 3:
+            raise ValueError(f"dim {self.dim}: a base of kind sphere-mixture has points of 3 numbers")
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:
                 raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
@@ -397,12 +417,12 @@ class DensityConfig(Config):
                 f"features {self.features}: no layer reads a condition; add one of kind "
                 f"{', '.join(sorted(READING))}, or leave features out"
             )
-        if "sphere" in kinds and self.base != "sphere":
-            raise ValueError("layers of kind sphere need base: sphere")
+        if "sphere" in kinds and not self.on_sphere:
+            raise ValueError("layers of kind sphere need base: sphere, or one of kind sphere-mixture")
         _check_spheres(self.layers, self.dim)
-        if self.base == "sphere":
+        if self.on_sphere:
             _check_rotations(self.layers)
-        if self.base in ("circle", "von-mises"):
+        if self.base in CIRCULAR:
             _check_manifold(self.layers, (ANGLE,) * self.dim, f"over base: {self.base}")
         on_cube = _on_cube(self.layers)
         if on_cube and self.base != "uniform":
@@ -413,6 +433,16 @@ class DensityConfig(Config):
                 "base: uniform; with marginals go base: logistic and elements of kind logit-spline"
             )
         return self
+
+    @property
+    def on_sphere(self) -> bool:
+        """True if points are unit vectors."""
+        return self.base == "sphere" or isinstance(self.base, SphereMixtureBase)
+
+    @property
+    def on_manifold(self) -> bool:
+        """True if points are angles or unit vectors."""
+        return self.on_sphere or self.base in CIRCULAR
 
     @property
     def whitened(self) -> tuple[OuterLayer, ...]:

@@ -15,6 +15,7 @@ from vflow.densities.manifolds import VonMisesFisherMixture, VonMisesMixture
 from vflow.densities.mixture import NormalMixture
 from vflow.densities.named import TARGETS, target, target_entropy
 from vflow.densities.plane import NAMES, PlaneDensity, plane_density
+from vflow.densities.sphere_mixture import SphereMixture
 
 __all__ = [
     "ENERGIES",
@@ -27,6 +28,7 @@ __all__ = [
     "Normal",
     "NormalMixture",
     "PlaneDensity",
+    "SphereMixture",
     "Target",
     "Uniform",
     "UniformCircle",

@@ -29,6 +29,7 @@ from vflow.densities import (
     Logistic,
     Normal,
     NormalMixture,
+    SphereMixture,
     Uniform,
     UniformCircle,
     UniformSphere,
@@ -66,6 +67,8 @@ def build_base(config: configs.AnyBase, dim: int) -> Density:
     """The density of latents (B, dim) that ``config`` names."""
     if isinstance(config, configs.NormalMixtureBase):
         return NormalMixture(dim, config.components)
+    if isinstance(config, configs.SphereMixtureBase):
+        return SphereMixture(config.components)
     return BASES[config](dim)
 
 

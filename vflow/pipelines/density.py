@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from vflow.config import DensityConfig
-from vflow.config.density import Column
+from vflow.config.density import CIRCULAR, Column
 from vflow.config.ranges import check_range, check_seed
-from vflow.data.datasets.points import Points
+from vflow.data.datasets.points import Points, unit_vectors
 from vflow.data.media import atomic_write
 from vflow.densities import ENERGIES, TARGETS, Energy
 from vflow.errors import ConfigError, InputError, counted
@@ -29,7 +29,6 @@ CHUNK = 1024
 MAX_POINTS = 10_000_000
 DRAWS = 16  # points of a unit over which the density of whole numbers is averaged
 CELLS, SCALE = 96, 2  # of a picture of points: cells along a side, and pixels of each
-ANGLES = ("circle", "von-mises")
 
 
 def require_vectors(model: nn.Module) -> VectorFlow:
@@ -208,22 +207,37 @@ def open_points(source: str, split: str, config: DensityConfig, *, drop_missing:
     """
     columns = () if source in TARGETS else config.columns
     data = Points(source, split, columns, drop_missing=drop_missing)  # type: ignore[arg-type]
+    if config.on_sphere and data.dim == 2 and not data.named:
+        _place(data)
     _check_length(source, data.dim, config)
     if config.features and data.conditions is None:
         raise InputError(
             f"{source}: the model needs {config.features} conditions; give a table with such columns"
         )
-    if config.base in ANGLES:
+    if config.base in CIRCULAR:
         largest = float(abs(data.points).max())
         if largest > 2 * math.pi + 1e-3:
             raise InputError(
                 f"{source}: {largest:g} exceeds 2π; give angles in radians (degrees times π / 180)"
             )
         data.points = np.remainder(data.points + math.pi, 2 * math.pi) - np.float32(math.pi)
-    if config.base == "sphere" and (far := abs(np.linalg.norm(data.points, axis=1) - 1) > 1e-3).any():
+    if config.on_sphere and (far := abs(np.linalg.norm(data.points, axis=1) - 1) > 1e-3).any():
         row = int(np.flatnonzero(far)[0]) + 1
         raise InputError(f"{source}: point {row} does not lie on the unit sphere; divide it by its length")
     return data
+
+
+def _place(data: Points) -> None:
+    """Take latitudes and longitudes to the unit sphere.
+
+    Raises:
+        InputError: naming the file, a row that is no place.
+    """
+    try:
+        data.points = unit_vectors(data.points, data.table.names)
+    except InputError as error:
+        raise InputError(f"{data.source}: {error}") from error
+    data.whole = np.zeros(0, dtype=bool)
 
 
 def open_energy(name: str, config: DensityConfig) -> Energy:

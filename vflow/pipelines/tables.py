@@ -13,7 +13,7 @@ from torch import nn
 from vflow.checkpoint import read_statistics
 from vflow.config import DensityConfig
 from vflow.config.density import Column
-from vflow.data.datasets.points import csv_cells, default_names
+from vflow.data.datasets.points import csv_cells, default_names, places
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.common import config_of
@@ -116,7 +116,12 @@ def parse_condition(columns: Sequence[Column], text: str | None) -> list[float]:
 
 
 def complete_rows(columns: Sequence[Column], points: np.ndarray, given: Sequence[float]) -> np.ndarray:
-    """Points (N, D) with the values of conditions, in the order of the table's columns."""
+    """Points (N, D) with the values of conditions, in the order of the table's columns.
+
+    Points of the sphere become latitudes and longitudes where the table has those.
+    """
+    if len(columns) == 2 and points.shape[1] == 3:
+        return places(points, [column.name for column in columns])
     if not given:
         return points
     rows = np.empty((len(points), len(columns)), dtype=points.dtype)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vflow.config import DataConfig, ModelConfig, Preset, load_preset, preset_names
-from vflow.config.density import ON_MANIFOLDS
+from vflow.config.density import SphereMixtureBase
 from vflow.config.ranges import check_seed
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError, counted, printable
@@ -194,7 +194,7 @@ def _own_points(data: str, config: str, condition: str | None, drop_missing: boo
     given = [] if condition is None else [name.strip() for name in condition.split(",")]
     columns = describe_columns(table, given, data)
     model = load_preset(config).model
-    if model.kind == "density" and model.base in ON_MANIFOLDS:
+    if model.kind == "density" and model.on_manifold:
         columns = [column.model_copy(update={"kind": "number"}) for column in columns]
     whole = [column.name for column in columns if column.kind != "number" and not column.condition]
     if whole:
@@ -208,6 +208,8 @@ def _own_points(data: str, config: str, condition: str | None, drop_missing: boo
         "model.features": len(given),
         "model.columns": [column.model_dump() for column in columns],
     }
+    if model.kind == "density" and model.on_sphere and len(columns) == 2 and not given:
+        entries["model.dim"] = 3  # latitude and longitude
     if config in preset_names():
         entries |= table_settings(len(table.numbers), model)
     return entries
@@ -225,9 +227,11 @@ def table_settings(rows: int, model: ModelConfig) -> dict[str, Any]:
     """
     few = rows < MANY_ROWS
     entries: dict[str, Any] = {"training.patience": 8, "training.actnorm_batch": min(rows, 100_000)}
-    if model.kind == "density" and model.base not in ON_MANIFOLDS:
+    if model.kind == "density" and not model.on_manifold:
         entries["model.defensive"] = True
         entries["training.input_noise"] = round(min(0.3, 0.2 * (500 / rows) ** 0.5), 3) if few else 0.0
+    if model.kind == "density" and isinstance(model.base, SphereMixtureBase):
+        return entries | {"training.refit": few}
     if few:
         entries |= {
             "training.batch_size": 64 if rows < 5000 else 256,

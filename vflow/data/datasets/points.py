@@ -122,6 +122,36 @@ class Points:
         return self.points[index]
 
 
+def unit_vectors(degrees: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Points of the unit sphere, float32 (N, 3), at latitudes and longitudes in degrees (N, 2).
+
+    Longitudes come first if ``names`` of the columns say so.
+
+    Raises:
+        InputError: a latitude beyond 90°, or a longitude beyond 360°.
+    """
+    if _longitude_first(names):
+        degrees = degrees[:, ::-1]
+    if (abs(degrees) > (90, 360)).any():
+        row = int(np.flatnonzero((abs(degrees) > (90, 360)).any(1))[0]) + 1
+        raise InputError(f"row {row} is no place: give latitude and longitude in degrees")
+    latitude, longitude = np.radians(degrees.astype(np.float64)).T
+    flat = np.cos(latitude)
+    points = np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], 1)
+    return points.astype(np.float32)
+
+
+def places(points: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Latitudes and longitudes in degrees, (N, 2), of points of the unit sphere (N, 3)."""
+    x, y, z = points.T
+    degrees = np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], 1))
+    return degrees[:, ::-1] if _longitude_first(names) else degrees
+
+
+def _longitude_first(names: Sequence[str]) -> bool:
+    return bool(names) and names[0].strip().lower().startswith(("lon", "lng"))
+
+
 def held_out_rows(rows: int) -> np.ndarray:
     """True for each of the rows of a file that is for validation, bool (rows,)."""
     share = max(HELD_OUT, min(MOST_HELD_OUT, ENOUGH_HELD_OUT / rows))

@@ -1,0 +1,1 @@
+"""Published benchmarks, a file each; read by ``vflow benchmark`` alone."""
