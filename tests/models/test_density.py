@@ -22,7 +22,8 @@ PRESETS = [name for name in preset_names() if load_preset(name).model.family == 
 TORI = ("circular-spline", "mobius")
 HEAVY = ("copula", "marginal-tails")
 WIDE = ("deep-density",)  # away from data its stack is as wide as its leaks make it
-PLANE = [name for name in PRESETS if name not in (*TORI, *HEAVY, *WIDE, "sphere")]
+SPHERES = ("sphere", "earth")
+PLANE = [name for name in PRESETS if name not in (*TORI, *SPHERES, *HEAVY, *WIDE)]
 
 
 def density_config(name: str) -> DensityConfig:
@@ -35,7 +36,7 @@ def perturbed(name: str) -> DensityModel:
     """The model of a preset away from its starting point, in float64."""
     config = density_config(name)
     model = DensityModel(config).double().eval()
-    if name not in (*TORI, "sphere"):
+    if name not in (*TORI, *SPHERES):
         model.initialize(PointBatch(1.5 * torch.randn(500, 2, dtype=torch.float64)))
     with torch.no_grad():
         for parameter in model.parameters():

@@ -271,6 +271,18 @@ SYSTEMS: tuple[System, ...] = (
         ),
         "sphere",
     ),
+    System(
+        "earth",
+        "Mixture on the sphere under a flow",
+        "vflow",
+        "p(z) = Σₖ πₖ t(gₖ(z); Σₖ) / (μₖᵀz)³ + π₀ / 4π",
+        (
+            "Each component is a t density on a tangent plane, long and thin where the data are.",
+            "A recursive flow bends them together.",
+            "The base is placed on the points first.",
+        ),
+        "sphere",
+    ),
 )
 BY_PRESET = {system.preset: system for system in SYSTEMS}
 LABELS = {
