@@ -39,7 +39,8 @@ def data_folder(given: Path | None, name: str) -> Path:
     Raises:
         ConfigError: neither. InputError: there is no such folder.
     """
-    if given is None and not (root := os.environ.get("VFLOW_DATA")):
+    root = os.environ.get("VFLOW_DATA", "")
+    if given is None and not root:
         raise ConfigError(f"--data: give the folder of {name}, or set VFLOW_DATA to the one that holds it")
     folder = given or Path(root) / name
     if not folder.is_dir():
