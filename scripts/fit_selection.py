@@ -43,14 +43,14 @@ def shapes(data: Path, split: Split) -> Frames:
 
 def push(data: Path, split: Split) -> Frames:
     """Frames of robot-arm video."""
-    clips = VideoFolder(data / "push" / "train", frames=2, size=(SIDE, SIDE), channels=3, fps=10, split=split)
+    clips = VideoFolder(data / "push" / "train", frames=2, size=(SIDE, SIDE, 3), fps=10, split=split)
     return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
 
 
 def grasp(data: Path, split: Split) -> Frames:
     """Frames of a humanoid's camera; eight episodes are held out."""
-    folder, size = data / "grasp" / "train", (SIDE, SIDE)
-    clips = VideoFolder(folder, frames=2, size=size, channels=3, fps=10, split=split, held_out=8)
+    folder, size = data / "grasp" / "train", (SIDE, SIDE, 3)
+    clips = VideoFolder(folder, frames=2, size=size, fps=10, split=split, held_out=8)
     rows = np.resize(_indices(len(clips), min(len(clips), COUNTS[split])), COUNTS[split])
     return [clips.example(int(row), (0, number))[-1] for number, row in enumerate(rows)]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.digits.digits import digits as digits
     from vflow.pipelines.nowcast import nowcast as nowcast
     from vflow.pipelines.upscale import upscale as upscale
+    from vflow.pipelines.video.infer_actions import infer_actions as infer_actions
     from vflow.pipelines.video.predict import predict as predict
     from vflow.pipelines.video.score import score as score
     from vflow.pipelines.video.stats import load_clip_statistics as load_clip_statistics
@@ -47,6 +48,7 @@ _HOMES = {
     "digits": "vflow.pipelines.digits.digits",
     "distribution": "vflow.models.distribution",
     "from_pretrained": "vflow.hub",
+    "infer_actions": "vflow.pipelines.video.infer_actions",
     "load": "vflow.checkpoint",
     "nowcast": "vflow.pipelines.nowcast",
     "predict": "vflow.pipelines.video.predict",

@@ -47,6 +47,7 @@ OWN = {
     "generate": Command("vflow.commands.generate:choices", "the same for folders and clusters"),
     "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
+    "infer-actions": Command("vflow.commands.infer_actions:InferActions", "which plan a film was made by"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and videos to lossless files"),
     "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
@@ -63,6 +64,7 @@ SEVERAL = {
     "--set",
     "--negatives",
     "--positives",
+    "--plans",
 }
 """Flags that take several values, and may be repeated; so may those that a command names in ``several``."""
 

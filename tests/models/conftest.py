@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    ActionsConfig,
     AugmentationConfig,
     AugmentedVideoFlowConfig,
     EncoderConfig,
@@ -87,6 +88,12 @@ FORMS: dict[str, VideoConfig] = {
         glow=without_steps(3, (8, 8)), context=2, prior=WAVELETS.model_copy(update={"step": 2})
     ),
     "wavelets-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=WAVELETS),
+    "wavelets-with-actions": LatticeVideoFlowConfig(
+        glow=without_steps(3, (8, 8)),
+        context=2,
+        prior=WAVELETS,
+        actions=ActionsConfig(size=3, hidden=8, channels=2, grid=2),
+    ),
     "wavelets-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, prior=WAVELETS),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN

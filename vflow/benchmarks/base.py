@@ -1,4 +1,4 @@
-"""What a published benchmark is, and the files that it reads, checked against their digests."""
+"""Base of published benchmarks, and the files that they read, checked against their digests."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def figures(parts: Split, seed: int) -> dict[str, float]:
         for _ in fit(model, train, training, validation=PointBatch(held), patience=training.patience):
             pass
     log_p = -nats_of(model, PointBatch(test)).numpy()
-    mixture, components = best_mixture(*(part.astype(np.float64) for part in parts[:2]), seed)
+    places, judged = (part.astype(np.float64) for part in parts[:2])
+    mixture, components = best_mixture(places, judged, seed)
     known = {row.tobytes() for row in parts.train}
     return {
         "nats": -float(log_p.mean()),

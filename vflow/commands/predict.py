@@ -12,7 +12,7 @@ from vflow.catalog import AUTO
 from vflow.commands.common import chosen_checkpoints, note, parse_temperature
 from vflow.commands.draw import RunFlags, resolve
 from vflow.errors import ConfigError
-from vflow.flags import Inputs, Number, Text, Whole
+from vflow.flags import File, Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.config import NowcastConfig, VideoConfig
@@ -36,6 +36,9 @@ class Predict(RunFlags):
     rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
     num_frames: Whole = None
     """Frames per future (10; of rain 6)."""
+    actions: File = None
+    """Numbers that come with frames (a robot's commands), for a model that takes some: a CSV or npz with a
+    row for each frame of the clip and then each to come, or a folder with such a file of each clip's name."""
     context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None
     """Frames of a clip that the model sees: those at its end (the default), or at its start."""
     start: Whole = None
@@ -75,13 +78,17 @@ class Predict(RunFlags):
 
     def task(self) -> PredictTask:
         """Task that draws with the checkpoint of the flags or the settings file."""
+        from vflow.data.actions import actions_sha
         from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.video.preprocess import prediction_config
 
         record, model = resolve(self, PredictRecord, prediction_config, _defaults)
-        task: PredictTask = registry.resolve(registry.families()[model.config.family].task)(
-            model, record, note
-        )
+        made = registry.resolve(registry.families()[model.config.family].task)
+        sha = None if self.actions is None else actions_sha(self.actions)
+        if record.actions_sha not in (None, sha):
+            note("not the actions that the settings were made with; futures will differ")
+        record = record.model_copy(update={"actions_sha": sha})
+        task: PredictTask = replace(made(model, record, note), actions=self.actions)
         return task
 
     def run(self) -> int:

@@ -24,6 +24,7 @@ from vflow.errors import ConfigError, InputError, counted, naming_memory
 from vflow.flags import File, Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
+    from vflow.data.actions import Actions
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.video.stats import ClipStatistics
 
@@ -46,6 +47,9 @@ class ScoreClips:
     least likely), as FILE.csv; replaced if it exists."""
     drop_missing: bool = False
     """Of a table: give rows with missing cells no score; they are refused otherwise."""
+    actions: File = None
+    """Numbers that come with frames, for a model that takes some: a CSV or npz with a row a frame, or a
+    folder with such a file of each clip's name."""
     context: Whole = None
     """Frames at the start that stay out of the mean; by default those that cannot be scored."""
     num_frames: Whole = None
@@ -97,7 +101,7 @@ class ScoreClips:
             raise ConfigError("--input and --output: give a table to score, and FILE.csv for its scores")
         if self.output.suffix != ".csv":
             raise ConfigError(f"{self.output}: scores are written as .csv; name the file so")
-        of_clips = ("context", "num_frames", "maps_dir", "quantile")
+        of_clips = ("context", "num_frames", "maps_dir", "quantile", "actions")
         if given := [name for name in of_clips if getattr(self, name) is not None]:
             raise ConfigError(f"--{given[0].replace('_', '-')}: for clips; leave it out with a table")
         source = self.input[0]
@@ -184,11 +188,17 @@ class ScoreClips:
 
         found = score(
             model, media.read_frames(item.paths), context=self.context, num_frames=self.num_frames,
-            draws=self.num_importance_samples, seed=self.common.seed or 0,
+            draws=self.num_importance_samples, seed=self.common.seed or 0, actions=self._plan(model, item),
         )  # fmt: skip
         _remark(item, found.notes)
         check_finite(self.checkpoint, item.name, float(found))
         return f"{float(found):.4f} bits/dim (K = {found.draws})", found.to_json()
+
+    def _plan(self, model: Any, item: Item) -> Actions | None:
+        """Actions of the clip's frames."""
+        from vflow.pipelines.video.actions import actions_of
+
+        return None if self.actions is None else actions_of(model, self.actions, item.name)
 
     def _map(
         self, model: Any, item: Item, folder: Path, statistics: ClipStatistics | None
@@ -202,7 +212,7 @@ class ScoreClips:
         found = surprisal(
             model, media.read_frames(item.paths), statistics=statistics,
             quantile=QUANTILE if self.quantile is None else self.quantile,
-            num_frames=self.num_frames, seed=self.common.seed or 0,
+            num_frames=self.num_frames, seed=self.common.seed or 0, actions=self._plan(model, item),
         )  # fmt: skip
         _remark(item, found.notes)
         data = found.to_json()

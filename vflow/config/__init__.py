@@ -10,6 +10,7 @@ from vflow.config.codec import (
 )
 from vflow.config.density import DensityConfig
 from vflow.config.models import (
+    ActionsConfig,
     AugmentationConfig,
     AugmentedVideoFlowConfig,
     BlockConfig,
@@ -57,6 +58,7 @@ from vflow.config.presets import (
 from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_names
 
 __all__ = [
+    "ActionsConfig",
     "AugmentationConfig",
     "AugmentedVideoFlowConfig",
     "BestOfConfig",

@@ -197,6 +197,22 @@ class WaveletPriorConfig(Config):
         return self
 
 
+class ActionsConfig(Config):
+    """Numbers that come with each frame of a clip, and the network that reads them."""
+
+    size: int = Field(ge=1, le=1024, description="numbers to a frame")
+    names: tuple[str, ...] = Field(default=(), description="of these, with their units")
+    hidden: Count = Field(default=128, description="units of its two hidden layers")
+    channels: Count = Field(default=32, description="features that each level sees of them")
+    grid: int = Field(default=8, ge=1, le=64, description="rows and columns of cells that have such features")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if len(self.names) not in (0, self.size):
+            raise ValueError(f"actions.names has {len(self.names)} entries; give none, or {self.size}")
+        return self
+
+
 class EncoderConfig(Config):
     """Pyramid of features of an image, for couplings and priors."""
 
@@ -265,6 +281,9 @@ class VideoConfig(Config):
     fps: float = Field(
         default=10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled"
     )
+    actions: ActionsConfig | None = Field(
+        default=None, description="numbers that frames are drawn given; null: none (wavelet priors alone)"
+    )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 
@@ -285,6 +304,8 @@ class VideoConfig(Config):
             raise ValueError(f"prior.hidden needs one number, or one per level: {self.glow.levels}")
         if self.min_context > self.context:
             raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
+        if self.actions and not isinstance(self.prior, WaveletPriorConfig):
+            raise ValueError("actions: only a wavelet prior sees them; set prior.kind to wavelet")
         return self
 
 

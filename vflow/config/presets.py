@@ -33,6 +33,12 @@ class DataConfig(Config):
     corruption: float = Field(
         default=0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )
+    action_dropout: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="share of the examples that come without their actions",
+    )
     drop_missing: bool = Field(default=False, description="points: leave rows with missing cells out")
     held_out_files: int | None = Field(default=None, ge=1, description="clips kept for validation; null: 5%")
     held_out_events: tuple[str, ...] = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class LatticeVideoFlow(VideoModel):
         channels, prior = config.glow.channels, config.prior
         self.prior: LatticePrior | WaveletPrior
         if isinstance(prior, WaveletPriorConfig):
-            self.prior = WaveletPrior(channels, config.context, prior)
+            self.prior = WaveletPrior(channels, config.context, prior, config.actions)
         else:
             self.prior = LatticePrior(channels, config.context, prior)
 
@@ -99,12 +99,12 @@ class LatticeVideoFlow(VideoModel):
     def condition_targets(self, batch: VideoBatch) -> Condition:
         past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
         (latents,), mask = windows(self.remember(past), batch, self.config.context)
-        return self._condition(latents, mask)
+        return self._condition(latents, mask, self.target_actions(batch))
 
     def condition_next(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
     ) -> Condition:
-        return self._condition(rollout.history[0], rollout.mask)
+        return self._condition(rollout.history[0], rollout.mask, self.next_actions(rollout))
 
     @torch.no_grad()
     def encode_frame(
@@ -159,9 +159,13 @@ class LatticeVideoFlow(VideoModel):
         names = tuple(f"stride {stride}" for stride in values)
         return NoiseSources(names, [self.image_shape] * len(values), len(values), len(values), join)
 
-    def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
-        """Condition on windows of what ``remember`` keeps (N, n, C, H, W)."""
-        return Condition([], [None] * self.config.glow.levels, past=self.prior.past(latents, mask))
+    def _condition(self, latents: Tensor, mask: Tensor, actions: Tensor | None) -> Condition:
+        """Condition on windows of what ``remember`` keeps (N, n, C, H, W), and on features of actions."""
+        if isinstance(self.prior, WaveletPrior):
+            past: Any = self.prior.past(latents, mask, actions)
+        else:
+            past = self.prior.past(latents, mask)
+        return Condition([], [None] * self.config.glow.levels, past=past)
 
     def _count(self, z: Tensor) -> int:
         """Number of groups."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
@@ -16,6 +17,7 @@ from vflow.config import PriorConfig, VideoConfig, WaveletPriorConfig
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.dequantizer import build_dequantizer
 from vflow.models.glow import Glow, Shapes, latent_shapes
+from vflow.nn.actions import ActionEncoder
 from vflow.nn.modules import ModuleList
 from vflow.priors.temporal import TemporalPrior
 
@@ -35,6 +37,8 @@ class VideoBatch(NamedTuple):
         likelihood; None: all groups are summed.
     augmented_eps: float32 (B, T − first, D), standard normal: noise of augmented dimensions of the targets,
         D being ``config.augmented``; None where there are none.
+    actions: float32 (B, T, A), numbers that come with frames, NaN where unknown; None: none are known. A
+        target sees its own and those of the frames before it.
     """
 
     frames: Tensor
@@ -44,6 +48,7 @@ class VideoBatch(NamedTuple):
     sample_eps: Tensor | None = None
     pick: Tensor | None = None
     augmented_eps: Tensor | None = None
+    actions: Tensor | None = None
 
     @property
     def first(self) -> int:
@@ -75,6 +80,7 @@ class Rollout(NamedTuple):
     history: Pyramid  # per level (B, n, C_l, H_l, W_l)
     mask: Tensor  # (B, n) in {0, 1}, 0 where a frame is absent
     chains: Sequence[Bijection]  # the Glow's, matrices inverted once per run
+    actions: Tensor | None = None  # (B, n + F, A): of these frames and the next F; NaN where unknown
 
     @property
     def frame(self) -> Tensor:
@@ -117,6 +123,36 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         self.pixel_map = _pixel_map(config)
         self.flow = Glow(glow, features)
         self.latent_shapes = self.flow.latent_shapes
+        self.actions = ActionEncoder(config.context + 1, config.actions) if config.actions else None
+
+    def target_actions(self, batch: VideoBatch) -> Tensor | None:
+        """Features of each target's actions (B · targets, E, h, w); None: the model takes none."""
+        if self.actions is None:
+            return None
+        n, targets = self.config.context, batch.window.shape[1]
+        rows = batch.actions
+        if rows is None:
+            rows = self._unknown(len(batch.frames), batch.frames.shape[1])
+        padded = torch.cat([self._unknown(len(rows), n), rows], 1)
+        index = torch.arange(targets)[:, None] + batch.first + torch.arange(n + 1)[None]
+        features: Tensor = self.actions(padded[:, index.to(rows.device)].flatten(0, 1))
+        return features
+
+    def next_actions(self, rollout: Rollout) -> Tensor | None:
+        """The same of the frame after ``rollout``, (B, E, h, w)."""
+        if self.actions is None:
+            return None
+        rows, count = rollout.actions, self.config.context + 1
+        if rows is None or rows.shape[1] < count:
+            rows = self._unknown(len(rollout.frames), count)
+        features: Tensor = self.actions(rows[:, :count])
+        return features
+
+    def _unknown(self, count: int, rows: int) -> Tensor:
+        """Rows of unknown actions, (count, rows, A)."""
+        assert self.actions is not None
+        mean = self.actions.mean
+        return mean.new_full((count, rows, len(mean)), math.nan)
 
     def references(self, batch: VideoBatch) -> Tensor | None:
         """Frames that the batch's targets are coded against, uint8 (B · targets, C, H, W); None: none."""
@@ -161,19 +197,27 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
 
     @torch.no_grad()
     def fit(self, batches: Sequence[VideoBatch]) -> None:
-        """Set the pixel map's table from training clips, if it has one."""
+        """Set the pixel map's table from training clips, if it has one, and the scale of their actions."""
         clean = [batch._replace(corrupted_past=None) for batch in batches]
         self.pixel_map.fit([(batch.targets, self.references(batch)) for batch in clean])
+        if self.actions is not None and (rows := [b.actions for b in batches if b.actions is not None]):
+            self.actions.fit(torch.cat(rows))
 
     @torch.no_grad()
-    def start(self, context: Tensor) -> Rollout:
-        """Encode given frames once: uint8 (B, n, C, H, W), at least ``min_context``; the last n are kept."""
+    def start(self, context: Tensor, actions: Tensor | None = None) -> Rollout:
+        """Encode given frames once: uint8 (B, n, C, H, W), at least ``min_context``; the last n are kept.
+
+        ``actions`` (B, n + F, A) are those of these frames and the next F; later frames are drawn without.
+        """
         n = self.config.context
+        if actions is not None:
+            missing = self._unknown(len(actions), max(0, n - context.shape[1]))
+            actions = torch.cat([missing, actions[:, max(0, context.shape[1] - n) :]], 1)
         context = context[:, -n:]
         absent = n - context.shape[1]
         history = tuple(pad_left(h, absent) for h in self.remember(context))
         mask = pad_left(torch.ones(context.shape[:2], dtype=torch.float32, device=context.device), absent)
-        return Rollout(pad_left(context, absent), history, mask, self.flow.with_cached_inverse())
+        return Rollout(pad_left(context, absent), history, mask, self.flow.with_cached_inverse(), actions)
 
     @torch.no_grad()
     def step(
@@ -189,7 +233,8 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         )
         mask = torch.cat([rollout.mask[:, 1:], torch.ones_like(rollout.mask[:, :1])], 1)
         frames = torch.cat([rollout.frames[:, 1:], sampled.frame[:, None]], 1)
-        return Rollout(frames, history, mask, rollout.chains), sampled
+        actions = None if rollout.actions is None else rollout.actions[:, 1:]
+        return Rollout(frames, history, mask, rollout.chains, actions), sampled
 
     @torch.no_grad()
     def encode_frame(

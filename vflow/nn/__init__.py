@@ -1,5 +1,6 @@
 """Ordinary networks: conditioners and residual stacks. No log-dets here."""
 
+from vflow.nn.actions import ActionEncoder
 from vflow.nn.backbone import Backbone, InvertedResidual, SameConv2d
 from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.exact import ExactConv2d
@@ -15,6 +16,7 @@ from vflow.nn.temporal import CausalConv3d, DilatedStack, TemporalNet
 __all__ = [
     "MADE",
     "MLP",
+    "ActionEncoder",
     "Activate",
     "AutoregressiveNet",
     "Backbone",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.integer_haar import MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
-from vflow.config import WaveletPriorConfig
+from vflow.config import ActionsConfig, WaveletPriorConfig
 from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.residual import DilatedBlock, ResidualFeatures
@@ -37,7 +37,7 @@ class LevelPast(NamedTuple):
     copies: Tensor  # (B, K, S, C, h, w): the newest frame's wavelets, displaced by each of K vectors
     cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
     votes: Tensor  # the same, added up around each block
-    context: Tensor | None = None  # (B, E, h, w): features of all levels of past frames
+    context: Tensor | None = None  # (B, E, h, w): features of all levels of past frames, and of actions
 
 
 class Features(NamedTuple):
@@ -103,7 +103,7 @@ class LevelFeatures(ResidualFeatures):
 
     Args:
         above: channels of the features of the next coarser level; 0 at the top.
-        context: channels of the features of past frames; 0: none.
+        context: channels of the features of past frames and of actions; 0: none.
         far: channels of what is known of far displacements; 0: none.
     """
 
@@ -198,9 +198,12 @@ class WaveletPrior(nn.Module):
     Args:
         channels: C of the frames.
         frames: window length n; with n = 1 there are no costs of past displacements.
+        actions: if frames come with some, whose features ``past`` is then given.
     """
 
-    def __init__(self, channels: int, frames: int, config: WaveletPriorConfig) -> None:
+    def __init__(
+        self, channels: int, frames: int, config: WaveletPriorConfig, actions: ActionsConfig | None = None
+    ) -> None:
         super().__init__()
         self.config, self.channels, self.frames = config, channels, frames
         self.top = config.levels
@@ -217,6 +220,7 @@ class WaveletPrior(nn.Module):
             inputs = self.slots(level) * channels + 1 + 2 * self.near
             inputs += frames * (self.slots(level) * channels + 1) + 2 * self.near
             context = config.encoder[entry] if config.encoder else 0
+            context += actions.channels if actions else 0
             nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above, context, 4 * far))
             heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components, config.unit))
             evidence.insert(0, nn.Linear(hidden, self.near + GAINS + 1))
@@ -268,10 +272,10 @@ class WaveletPrior(nn.Module):
             found[:: self.side(level), :: self.side(level)] = self.side(level)
         return found
 
-    def past(self, frames: Tensor, mask: Tensor) -> list[LevelPast]:
+    def past(self, frames: Tensor, mask: Tensor, actions: Tensor | None = None) -> list[LevelPast]:
         """Past of each level, fine to coarse, of a window of frames (B, n, C, H, W), whole numbers around 0.
 
-        ``mask`` (B, n) is 0 where a frame is absent.
+        ``mask`` (B, n) is 0 where a frame is absent. ``actions``: features of actions (B, E, h, w).
         """
         newest = self._displaced(frames[:, -1])
         before = self._displaced(frames[:, -2]) if self.frames > 1 else None
@@ -284,11 +288,18 @@ class WaveletPrior(nn.Module):
             else:
                 own, newest = own[:, :, :1], newest[:, :, :1]
                 before = None if before is None else before[:, :, :1]
-        if self.encoder is None:
-            return found
-        contexts = self.encoder(torch.cat([found[0].planes, found[0].votes[:, : self.near].exp()], 1))
-        contexts.append(contexts[-1])  # the top's means are those of the coarsest blocks
-        return [level._replace(context=context) for level, context in zip(found, contexts, strict=True)]
+        contexts: list[list[Tensor]] = [[] for _ in found]
+        if self.encoder is not None:
+            seen = self.encoder(torch.cat([found[0].planes, found[0].votes[:, : self.near].exp()], 1))
+            contexts = [[x] for x in (*seen, seen[-1])]  # the top's means are those of the coarsest blocks
+        if actions is not None:
+            for own_past, parts in zip(found, contexts, strict=True):
+                size = own_past.planes.shape[-2:]
+                parts.append(F.interpolate(actions, size, mode="bilinear", antialias=True))
+        return [
+            own_past._replace(context=torch.cat(parts, 1)) if parts else own_past
+            for own_past, parts in zip(found, contexts, strict=True)
+        ]
 
     def sweep(self, past: list[LevelPast]) -> Sweep:
         """Densities of one group after the other."""

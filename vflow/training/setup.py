@@ -46,6 +46,9 @@ STATISTICS = {  # fitted tensors, where present
     "pixel_map.map.probability",
     "reference.transition_logits",
     "reference.background",
+    "actions.mean",
+    "actions.scale",
+    "actions.step",
 }
 INITIALIZED = ".initialized"  # mark of parts that were set from data
 MARGIN = 0.98  # statistics of these data replace those taken only if bits fall below this share

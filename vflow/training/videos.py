@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vflow.config import DataConfig, EnergyScoreConfig, Preset, VideoConfig
 from vflow.data.augment import corrupt
+from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
@@ -61,7 +62,7 @@ class Videos(Splits[VideoDataset]):
         """Example at ``position`` of the stream, without a batch dimension."""
         epoch, index = locate(self.seed, position, len(self.train))
         key, first = (self.seed, epoch, index), self.config.min_context
-        clip = self.train.example(index, (self.seed, epoch))
+        clip, actions = with_actions(self.train, index, (self.seed, epoch))
         frames = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
         window = draw_windows(np.arange(first, len(frames)), first, self.config.context, key)
         made = example(frames, window, self.config, ("train", *key))
@@ -69,6 +70,9 @@ class Videos(Splits[VideoDataset]):
             made = made._replace(sample_eps=normal((self.num_samples, frames[0].size), "guesses", *key))
         if self.config.one_group:
             made = made._replace(pick=draw_picks(len(window), key))
+        if actions is not None:
+            kept = generator("actions", *key).random() >= self.data.action_dropout
+            made = made._replace(actions=torch.from_numpy(actions if kept else np.full_like(actions, np.nan)))
         random = generator("corrupt", *key)
         if random.random() >= self.data.corruption:
             return made
@@ -80,9 +84,12 @@ class Videos(Splits[VideoDataset]):
         first = self.config.min_context
         examples = []
         for index in indices:
-            frames = np.ascontiguousarray(self.held.example(index, (0, 0)).transpose(0, 3, 1, 2))
+            clip, actions = with_actions(self.held, index, (0, 0))
+            frames = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
             window = np.minimum(np.arange(first, len(frames)), self.config.context)
-            examples.append(example(frames, window, self.config, ("validation", index)))
+            made = example(frames, window, self.config, ("validation", index))
+            given = None if actions is None else torch.from_numpy(actions)
+            examples.append(made._replace(actions=given))
         return collate(examples)
 
     def probe(self, count: int) -> VideoBatch:
@@ -105,8 +112,8 @@ class Videos(Splits[VideoDataset]):
         assert self.held
         rows, nonfinite, out_of_range = [], 0, 0
         for index in range(min(self.shown, self.held_out)):
-            clip = self.held.example(index, (0, 0))
-            future = _futures(model, clip, self.temperature, index, device, cancelled)
+            clip, actions = with_actions(self.held, index, (0, 0))
+            future = _futures(model, (clip, actions), self.temperature, index, device, cancelled)
             if future is None:
                 return None
             frames, bad, outside = future
@@ -132,6 +139,15 @@ def open_videos(config: VideoConfig, preset: Preset) -> Videos:
     samples = [loss.num_samples for loss in preset.training.losses if isinstance(loss, EnergyScoreConfig)]
     held = open_validation(lambda: open_video_dataset(data, config, "validation"))
     return Videos(dataset, held, preset.training.seed, config, data, samples[0] if samples else 0)
+
+
+def with_actions(
+    data: VideoDataset, index: int, key: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Example ``index`` of the data, and its actions where they have some."""
+    return (
+        data.with_actions(index, key) if isinstance(data, VideoFolder) else (data.example(index, key), None)
+    )
 
 
 def draw_windows(targets: np.ndarray, shortest: int, context: int, key: tuple[int, ...]) -> np.ndarray:
@@ -165,7 +181,7 @@ def example(
 def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
     batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
-    for name in ("sample_eps", "pick", "augmented_eps"):
+    for name in ("sample_eps", "pick", "augmented_eps", "actions"):
         given = [getattr(e, name) for e in examples]
         if given[0] is not None:
             batch = batch._replace(**{name: torch.stack(given)})
@@ -180,16 +196,17 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
 
 def _futures(
     model: VideoModel,
-    clip: np.ndarray,
+    example: tuple[np.ndarray, np.ndarray | None],
     temperature: Temperature,
     index: int,
     device: torch.device,
     cancelled: Callable[[], bool],
 ) -> tuple[np.ndarray, int, int] | None:
-    first = model.config.min_context
+    (clip, actions), first = example, model.config.min_context
     context = torch.from_numpy(np.ascontiguousarray(clip[:first].transpose(0, 3, 1, 2)))
     context = context.expand(FUTURES, *context.shape).contiguous().to(device)
-    rollout, frames = model.start(context), [context]
+    rows = None if actions is None else torch.from_numpy(actions).expand(FUTURES, -1, -1).to(device)
+    rollout, frames = model.start(context, rows), [context]
     nonfinite = out_of_range = 0
     for time in range(first, len(clip)):
         if cancelled():

@@ -112,7 +112,7 @@ class Job:
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Score some frames at a time; ``maps`` grows before each step is yielded."""
         began = work_time()
-        segments = iterate(self.model, self.clip.frames, self.request.seed, SEGMENT)
+        segments = iterate(self.model, self.clip, self.request.seed, SEGMENT)
         while not should_stop() and (maps := next(segments, None)) is not None:
             check_finite(self.request.checkpoint, "this clip", maps)
             self.maps.append(maps)

@@ -24,7 +24,7 @@ from vflow.errors import InputError
 
 
 def opened(path: Path, **changes: object) -> VideoFolder:
-    settings: dict = {"frames": 4, "size": (32, 48), "channels": 3, "fps": None, "split": "test"}
+    settings: dict = {"frames": 4, "size": (32, 48, 3), "fps": None, "split": "test"}
     return VideoFolder(path, **{**settings, **changes})
 
 
@@ -101,7 +101,7 @@ def test_examples_may_be_changed_by_the_caller(tmp_path: Path) -> None:
 
 def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
     write_lossless(tmp_path / "clip.mp4", moving_square(20, 64, 64), fps=30)
-    folder = opened(tmp_path, size=(16, 16), channels=1, fps=10, frames=7)
+    folder = opened(tmp_path, size=(16, 16, 1), fps=10, frames=7)
     assert folder.example(0, (0,)).shape == (7, 16, 16, 1)
     with pytest.raises(InputError) as error:
         opened(tmp_path, fps=10, frames=8)

@@ -195,7 +195,7 @@ def test_a_header_that_claims_billions_of_frames(
     expected = r"^liar\.\w+: (damaged video \(its header claims|more than 200,000 frames)"
     with pytest.raises(InputError, match=expected):
         media.probe(path, media.TRAINING_LIMITS)
-    folder = VideoFolder(tmp_path, frames=4, size=(32, 48), channels=3, fps=None, split="test")
+    folder = VideoFolder(tmp_path, frames=4, size=(32, 48, 3), fps=None, split="test")
     assert folder.names == ["good.mkv"] and list(folder.skipped) == [path.name]
 
 

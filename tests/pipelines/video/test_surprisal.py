@@ -158,7 +158,7 @@ def test_a_clip_in_its_own_order_costs_what_its_score_says(form: str) -> None:
     model = make_model(**FORMS[form])
     frames = np.random.default_rng(3).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
     density = score.density(model, frames, range(1, 7), KEY)
-    own = order._bits(model, frames, np.arange(7), [1, 2, 3, 6], KEY)
+    own = order._bits(model, frames, np.arange(7), [1, 2, 3, 6], KEY, None)
     expected = -score.frame_nats(density).numpy()[[0, 1, 2, 5]] / math.log(2)
     np.testing.assert_allclose(own, expected, rtol=1e-5)
 
@@ -166,7 +166,7 @@ def test_a_clip_in_its_own_order_costs_what_its_score_says(form: str) -> None:
 def test_frames_so_far_when_stopped(one_model: VideoModel) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     ready = prepare(one_model, frames)
-    steps = iterate(one_model, ready.frames, 0, segment=2)
+    steps = iterate(one_model, ready, 0, segment=2)
     part = finalize(one_model, ready, [next(steps), next(steps)], None, 0.99, 0)
     whole = vflow.surprisal(one_model, frames)
     assert part.frames.shape == (5, 16, 16, 3)

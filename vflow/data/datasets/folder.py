@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vflow.config import ActionsConfig
 from vflow.data import media
+from vflow.data.actions import actions_beside
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
 from vflow.data.datasets.splits import Split, choose_split
 from vflow.errors import InputError, counted, printable
@@ -24,7 +26,7 @@ class VideoFolder:
     """Clips cut from the videos (mp4, avi, mkv, webm, mov, gif), arrays or frame folders under a folder.
 
     A folder that holds pictures is one clip; others are searched. Each clip is resampled to ``fps``, cropped
-    to the aspect of ``size``, (height, width), and scaled. Training and validation cut at a random start (a
+    to the aspect of ``size`` and scaled. Training and validation cut at a random start (a
     function of key and index), with as many examples as clips of ``frames`` fit in; "test" takes each file
     once, from its start.
 
@@ -35,11 +37,13 @@ class VideoFolder:
     Args:
         path: the folder.
         frames: per example.
-        channels: 1 (grey) or 3.
+        size: (height, width, channels), 1 (grey) or 3 of the latter.
         fps: rate that clips with a clock are resampled to; None keeps their own.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         held_out: number of files for validation, in place of 5%.
         remedy: for clips that are all too short, as the error ends.
+        actions: files with actions of this kind lie beside the clips (``actions_beside``); a clip without is
+            skipped.
 
     Attributes:
         lengths: frames at ``fps`` of each usable clip, as headers have it.
@@ -53,16 +57,18 @@ class VideoFolder:
         path: str | Path,
         *,
         frames: int,
-        size: tuple[int, int],
-        channels: int,
+        size: tuple[int, int, int],
         fps: float | None,
         split: Split,
         held_out: int | None = None,
         remedy: str = LONGER_CLIPS,
+        actions: ActionsConfig | None = None,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
-        self.size = *size, channels
+        self.size = size
         self.skipped: dict[str, str] = {}
+        self._wanted = actions
+        self._rows: dict[str, np.ndarray] = {}
         self._headers: dict[str, tuple[int, float | None]] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
         self._use(self._probe(choose_split(find_clips(self.path, split), split, str(path), held_out, "clip")))
@@ -96,15 +102,26 @@ class VideoFolder:
         Raises:
             InputError: no clip of the folder can be decoded.
         """
+        return self.with_actions(index, key)[0]
+
+    def with_actions(self, index: int, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same, and its frames' actions, float32 (frames, A); None where none were asked for."""
         if not 0 <= index < self._length:
             raise IndexError(f"example {index} of {self._length}")
         for offset in range(len(self.names)):
-            clip = self._clip(self.names[(index + offset) % len(self.names)])
+            name = self.names[(index + offset) % len(self.names)]
+            clip = self._clip(name)
             if clip is not None:
                 last = len(clip) - self.frames
                 start = 0 if self.split == "test" else int(generator("clip", *key, index).integers(last + 1))
-                return clip[start : start + self.frames].copy()
+                part, rows = slice(start, start + self.frames), self._rows.get(name)
+                return clip[part].copy(), None if rows is None else rows[part]
         raise InputError(self._nothing_left())
+
+    def whole(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """A clip of ``names`` and its actions, uint8 (T, H, W, C) and float32 (T, A); None if it has none."""
+        clip, rows = self._clip(name), self._rows.get(name)
+        return None if clip is None or rows is None else (clip, rows)
 
     def _use(self, lengths: dict[str, int]) -> None:
         self.lengths, self.names = lengths, list(lengths)
@@ -118,6 +135,7 @@ class VideoFolder:
         for name in names:
             try:
                 own, fps = media.probe(self.path / name, media.TRAINING_LIMITS)
+                self._read_actions(name, own, fps)
             except InputError as error:
                 self._skip(name, str(error))
                 continue
@@ -138,6 +156,14 @@ class VideoFolder:
         if longest:
             raise InputError(self._all_too_short(longest))
         raise InputError(self._nothing_left())
+
+    def _read_actions(self, name: str, count: int, fps: float | None) -> None:
+        """Keep the actions of a clip of ``count`` frames, where they are wanted."""
+        if self._wanted is None:
+            return
+        actions = actions_beside(self.path / name, self._wanted.size, self._wanted.names)
+        actions.check_count(count, name)
+        self._rows[name] = actions.at(media.retime(count, fps, self.fps), fps)
 
     def _clip(self, name: str) -> np.ndarray | None:
         """The whole clip, fitted: uint8 (T, height, width, channels); None if it cannot be used."""
@@ -206,7 +232,10 @@ def find_clips(root: Path, split: Split) -> list[str]:
     while pending:
         folder = pending.pop()
         files = media.list_media(folder)
-        found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in CLIP_SUFFIXES]
+        films = {f.stem for f in files if f.suffix.lower() in media.VIDEO_SUFFIXES}
+        beside = {f for f in files if f.suffix == ".npz" and f.stem in films}  # actions, and no clips
+        clips = (f for f in files if f.suffix.lower() in CLIP_SUFFIXES and f not in beside)
+        found += [f.relative_to(root).as_posix() for f in clips]
         stills = sum(f.suffix.lower() in media.STILL_SUFFIXES for f in files)
         if folder == root:
             pictures = stills

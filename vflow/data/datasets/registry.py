@@ -75,9 +75,11 @@ def open_video_dataset(
     if remedy is None:
         fewer = f"lower data.frames (at least {least}), " if config.frames > least else ""
         remedy = f"{fewer}{LONGER_CLIPS}"
-    folder = partial(
-        VideoFolder, frames=config.frames, size=size[:2], channels=size[2], fps=model.fps, remedy=remedy
-    )
+    folder = partial(VideoFolder, frames=config.frames, size=size, fps=model.fps, remedy=remedy)
+    if model.actions:
+        if config.name != "video-folder":
+            raise ConfigError(f"data {config.name}: has no actions; use video-folder, or model.actions=null")
+        folder = partial(folder, actions=model.actions)
     if config.name == "bair":
         _require_size(config.name, size, (64, 64, 3))
         return Bair(path, frames=config.frames, split=split)

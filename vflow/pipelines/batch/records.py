@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, create_model
@@ -116,6 +116,7 @@ def record_class(kind: type[Settings]) -> type[TaskRecord]:
 class PredictRecord(Record):
     """Settings of futures.
 
+    ``actions_sha`` is the SHA-256 of the file of actions, or of those of a folder, one after the other.
     ``context_at``: the frames given are the first that the model needs, or the last; ``start``: those from
     this one on, counted from 0 at the model's rate, whatever ``context_at`` says. ``context_sha`` is the
     content hash of the prepared context, where the record is of one item.
@@ -128,6 +129,7 @@ class PredictRecord(Record):
     context_at: Literal["start", "end"] | None = None
     start: int | None = Field(None, ge=0)
     context_sha: str | None = None
+    actions_sha: Annotated[str | None, Shown(flag=False)] = None
     format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
     fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
 

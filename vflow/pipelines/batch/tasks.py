@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 
 from vflow.data import media
+from vflow.data.actions import Actions
 from vflow.data.rain import color_rain, read_rain
-from vflow.errors import counted
+from vflow.errors import ConfigError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import OF_ONE_ITEM, PredictRecord, Record, TaskRecord
 from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.common import DEFAULT_FPS, Counts, precision
 from vflow.pipelines.nowcast import check_given, draw_ensemble, given_frames, nowcast_config
 from vflow.pipelines.runner import Task
+from vflow.pipelines.video.actions import NO_ACTIONS, actions_of
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
@@ -80,15 +82,24 @@ class PredictTask(SamplingTask[PredictRecord]):
 
     Attributes:
         batch_size: samples in memory together; the bytes do not depend on it.
+        actions: a file of actions, or a folder with one of each clip's name.
     """
 
     batch_size: int = GROUP
+    actions: Path | None = None
+
+    def plan(self, item: Item) -> Actions | None:
+        """Actions of an item's frames and of those to come, if there are some."""
+        return None if self.actions is None else actions_of(self.model, self.actions, item.name)
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         record, settings = self.record, self.record.settings()
         clip = media.read_frames(item.paths)
         with self.autocast():
-            prepared = prepare(self.model, clip, start=record.begins)
+            prepared = prepare(
+                self.model, clip, start=record.begins,
+                actions=self.plan(item), num_frames=settings.num_frames,
+            )  # fmt: skip
             self.remark(item, prepared.notes)
             if prepared.far_outside:
                 self.remark(item, ["far from what the model was trained on; expect poor futures"])
@@ -96,8 +107,9 @@ class PredictTask(SamplingTask[PredictRecord]):
             if record.context_sha not in (None, sha):
                 self.remark(item, ["not the input that the settings were made with; futures will differ"])
             drawn = groups(
-                self.model, prepared.context, settings, progress=self.progress, size=self.batch_size
-            )
+                self.model, prepared.context, settings, progress=self.progress, size=self.batch_size,
+                actions=prepared.actions,
+            )  # fmt: skip
             counts, fps = Counts(), record.fps or DEFAULT_FPS
             with future_writer(str(record.format), folder, settings, prepared.context, fps) as write:
                 for group in drawn:
@@ -120,6 +132,8 @@ class NowcastTask(PredictTask):
     """
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        if self.actions is not None:
+            raise ConfigError(NO_ACTIONS)
         record, settings = self.record, self.record.settings()
         sequence, config, name = read_rain(item.paths[0]), nowcast_config(self.model), item.paths[0].name
         check_given(sequence.frames, config, name)

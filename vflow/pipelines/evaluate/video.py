@@ -34,6 +34,8 @@ from vflow.metrics.video import (
 )
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts, augmented_noise, device_of
+from vflow.pipelines.evaluate.actions import PROTOCOL as PLANS
+from vflow.pipelines.evaluate.actions import listening_figures
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
 from vflow.pipelines.evaluate.latents import MOST_FRAMES, PROTOCOL, video_latent_share
 from vflow.pipelines.evaluate.report import (
@@ -60,6 +62,8 @@ MOSAICS = 4
 CHECKED = 8
 """Clips that are also scored shuffled, and clips of noise."""
 ROUND_TRIP_CLIPS = 8
+WINDOWS = 32
+"""Windows that actions are judged on."""
 SOURCES = 64
 """Source files whose own size is looked at."""
 SHOWN = 8
@@ -232,6 +236,9 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     figures |= video_latent_share(model, contexts, data.num_frames, temperature)
     if data.places.name == "shapes":
         figures |= _shapes_figures(model, clips, data, settings, stage)
+    if config.actions and isinstance(data.held, VideoFolder):
+        count, progress = settings.count(WINDOWS, WINDOWS), stage("actions")
+        figures |= listening_figures(model, data.held, count, drawing, progress)
     stage("baselines and codecs")
     figures |= baselines(data, clips, drawing.num_samples)
     figures |= codecs(clips, data.context, _sources(data))
@@ -242,6 +249,8 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
+    if config.actions:
+        protocol["actions"] = PLANS
     protocol["latent_share"] = f"{PROTOCOL}, up to {MOST_FRAMES} frames"
     if data.places.name == "shapes":
         protocol["probe_clips"] = settings.probes

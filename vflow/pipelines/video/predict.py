@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from vflow.config import VideoConfig
 from vflow.config.ranges import MAX_FRAMES, check_range
@@ -27,6 +28,7 @@ from vflow.pipelines.common import (
     temperature_or_suggested,
     to_array,
 )
+from vflow.pipelines.video.actions import Plan, plan_rows
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, pad, to_tensor, video_config
 from vflow.pipelines.video.score import score
 from vflow.randomness import Key, content_hash
@@ -60,6 +62,7 @@ class Prepared:
         notes: remarks for people on what was done to the upload.
         bits: bits/dim of the last given frame, None where it cannot be scored.
         far_outside: the clip is unlike the training data (bits/dim far beyond the usual).
+        actions: float32 (n + F, A), of ``context`` and of F frames after it; None: none were given.
     """
 
     context: np.ndarray
@@ -67,6 +70,7 @@ class Prepared:
     notes: tuple[str, ...]
     bits: float | None
     far_outside: bool
+    actions: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,24 +82,37 @@ class FrameStep:
     counts: Counts
 
 
-def prepare(model: nn.Module, frames: Frames, *, start: int | None = None, seed: int = 0) -> Prepared:
+def prepare(
+    model: nn.Module,
+    frames: Frames,
+    *,
+    start: int | None = None,
+    seed: int = 0,
+    actions: Plan | None = None,
+    num_frames: int = 0,
+) -> Prepared:
     """Fit ``frames`` to the model in size and time and keep the last ``config.context`` of them.
 
     Frames keep their size where the model takes it.
 
     Args:
         start: keep those from this one on in place of the last, counted from 0 at the model's rate.
+        actions: rows of numbers that come with the clip's frames and ``num_frames`` after those kept.
 
     Raises:
-        InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
+        InputError: the frames cannot be used, or are fewer than the model's ``min_context``; or the model
+            takes no such actions.
     """
     config = video_config(model)
     fitted, notes = fit_context(config, frames, keep_size=True)
     end = len(fitted) if start is None else min(start + config.context, len(fitted))
-    context = np.ascontiguousarray(fitted[max(0, end - config.context) if start is None else start : end])
+    begin = max(0, end - config.context) if start is None else start
+    context = np.ascontiguousarray(fitted[begin:end])
     if len(context) < config.min_context:
         most = len(fitted) - config.min_context
         raise InputError(f"start {start}: too late in a clip of {len(fitted)} frames; {most} at most")
+    rows, remarks = plan_rows(config, as_clip(frames), actions, num_frames, end)
+    notes = (*notes, *remarks)
     if len(context) < len(fitted):
         which = f"{len(context)} of {len(fitted)} frames, from frame {start + 1} on" if start else None
         place = "last" if start is None else "first"
@@ -103,7 +120,8 @@ def prepare(model: nn.Module, frames: Frames, *, start: int | None = None, seed:
     bits = None
     if end > config.min_context:
         bits = score(model, fitted[max(0, end - config.context - 1) : end], seed=seed).per_frame[-1]
-    return Prepared(context, fitted[end:], notes, bits, _far_outside(config, bits))
+    rows = None if rows is None else rows[begin:]
+    return Prepared(context, fitted[end:], notes, bits, _far_outside(config, bits), rows)
 
 
 def fit_context(
@@ -143,6 +161,7 @@ def predict(
     num_samples: int = 8,
     temperature: Temperature | None = None,
     seed: int = 0,
+    actions: Plan | None = None,
 ) -> np.ndarray:
     """Draw futures of a clip.
 
@@ -158,6 +177,8 @@ def predict(
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
             checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
         seed: names the noise, ≥ 0; the same seed and frames give the same futures.
+        actions: for a model that takes some (``model.config.actions``), rows of numbers (T, A), one for each
+            of ``frames`` and then one for each frame to come; the last goes on where they end early.
 
     Returns:
         uint8 (num_samples, num_frames, H, W, C) in the size of the fitted frames and the model's channels.
@@ -173,9 +194,13 @@ def predict(
         temperature=temperature_or_suggested(temperature, config),
         seed=seed,
     )
-    context = np.ascontiguousarray(fit_context(config, frames, keep_size=True)[0][-config.context :])
+    fitted = fit_context(config, frames, keep_size=True)[0]
+    context = np.ascontiguousarray(fitted[-config.context :])
+    rows = plan_rows(config, as_clip(frames), actions, num_frames)[0]
+    if rows is not None:
+        rows = rows[len(fitted) - len(context) :]
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)
-    for group in groups(model, context, settings):
+    for group in groups(model, context, settings, actions=rows):
         futures[group.first : group.first + len(group.frames)] = group.frames
     return futures
 
@@ -195,16 +220,17 @@ def groups(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     size: int = GROUP,
+    actions: np.ndarray | None = None,
 ) -> Iterator[Group]:
     """All samples, ``size`` (in eights) at a time: bounds memory, and changes nothing else.
 
-    ``progress`` is told (frames drawn, of how many).
+    ``progress`` is told (frames drawn, of how many); ``actions`` are ``Prepared.actions``.
     """
     total = settings.num_samples * settings.num_frames
     size += -size % CHUNK
     for first in range(0, settings.num_samples, size):
         samples = range(first, min(first + size, settings.num_samples))
-        for step in iterate(model, context, settings, samples=samples):
+        for step in iterate(model, context, settings, samples=samples, actions=actions):
             progress(first * settings.num_frames + len(samples) * (step.index + 1), total)
         yield Group(first, step.frames, step.counts)
 
@@ -216,6 +242,7 @@ def iterate(
     *,
     samples: range | None = None,
     should_stop: Callable[[], bool] | None = None,
+    actions: np.ndarray | None = None,
 ) -> Iterator[FrameStep]:
     """Draw all samples frame by frame; ends early, within a chunk's step, when ``should_stop()`` is true.
 
@@ -224,6 +251,7 @@ def iterate(
     Args:
         context: ``Prepared.context``, uint8 (n, H, W, C).
         samples: which samples to draw, starting at a multiple of 8; None: all of ``settings``.
+        actions: ``Prepared.actions``.
 
     Raises:
         InputError: a sample stays non-finite after 8 redraws.
@@ -233,7 +261,10 @@ def iterate(
     clip = pad(to_tensor(context, device_of(model)), model.size_multiple)
     height, width = context.shape[1:3]
     starts = range(samples.start, samples.stop, CHUNK)
-    rollouts = [model.start(clip.expand(CHUNK, *clip.shape))] * len(starts)
+    rows = None
+    if actions is not None:
+        rows = torch.from_numpy(actions).to(clip.device).expand(CHUNK, *actions.shape)
+    rollouts = [model.start(clip.expand(CHUNK, *clip.shape), rows)] * len(starts)
     frames = np.empty((len(samples), settings.num_frames, *context.shape[1:]), np.uint8)
     counts = Counts()
     for t in range(settings.num_frames):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from vflow.config.ranges import check_range, check_seed, check_whole
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of, log_mean_exp
+from vflow.pipelines.video.actions import Plan, plan_rows
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
 
@@ -101,6 +102,7 @@ def score(
     num_frames: int | None = None,
     draws: int = 1,
     seed: int = 0,
+    actions: Plan | None = None,
 ) -> Score:
     """Upper bound on the code length of ``frames`` in bits per dimension, averaged over frames.
 
@@ -115,6 +117,8 @@ def score(
         num_frames: score only so many frames from the first one; None scores all.
         draws: K, 1..1024; more come nearer to the code length, and take as many times as long.
         seed: names the noise.
+        actions: rows of numbers that come with the frames, (T, A), for a model that takes some; frames are
+            then scored given their own and earlier rows.
 
     Returns:
         The mean, a float, with the terms of each frame (``per_frame``).
@@ -124,7 +128,10 @@ def score(
             range.
         CheckpointError: no video model.
     """
-    return scores(model, frames, (draws,), context=context, num_frames=num_frames, seed=seed)[0]
+    found = scores(
+        model, frames, (draws,), context=context, num_frames=num_frames, seed=seed, actions=actions
+    )
+    return found[0]
 
 
 def scores(
@@ -135,9 +142,11 @@ def scores(
     context: int | None = None,
     num_frames: int | None = None,
     seed: int = 0,
+    actions: Plan | None = None,
 ) -> list[Score]:
     """``score`` for each K in ``draws``, all of the same draws, which are made once."""
     fitted, notes = fit_scored(model, frames, num_frames)
+    rows, remarks = plan_rows(video_config(model), as_clip(frames), actions)
     first = video_config(model).min_context
     check_seed(seed)
     for count in draws:
@@ -148,7 +157,8 @@ def scores(
         most = len(fitted) - 1
         raise ConfigError(f"context must be between 0 and {most} for {len(fitted)} frames, got {context}")
     start = first if context is None else context
-    found = _per_frame(model, fitted, draws, seed)
+    found = _per_frame(model, fitted, draws, seed, rows)
+    notes = (*notes, *remarks)
     return [Score(bits, start, count, seed, notes) for count, bits in zip(draws, found, strict=True)]
 
 
@@ -180,18 +190,24 @@ def fit_scored(
 
 
 def _per_frame(
-    model: nn.Module, frames: np.ndarray, draws: Sequence[int], seed: int
+    model: nn.Module, frames: np.ndarray, draws: Sequence[int], seed: int, actions: np.ndarray | None
 ) -> list[tuple[float | None, ...]]:
     """Bits/dim of each of (T, H, W, C) for each K of ``draws``; None for frames before ``min_context``."""
     config = video_config(model)
     key = content_hash(frames)
     bits: list[list[float | None]] = [[None] * config.min_context for _ in draws]
-    for start in range(config.min_context, len(frames), SEGMENT):
-        targets = range(start, min(start + SEGMENT, len(frames)))
-        nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(max(draws))]
+    for targets in segments(config.min_context, len(frames)):
+        nats = [
+            frame_nats(density(model, frames, targets, (seed, key, k), actions)) for k in range(max(draws))
+        ]
         for count, found in zip(draws, bits, strict=True):
             found += [float(b) for b in -log_mean_exp(nats[:count]) / (math.log(2) * frames[0].size)]
     return [tuple(found) for found in bits]
+
+
+def segments(first: int, count: int, segment: int = SEGMENT) -> Iterator[range]:
+    """Frames ``first`` … ``count`` − 1, ``segment`` at a time."""
+    return (range(start, min(start + segment, count)) for start in range(first, count, segment))
 
 
 NoiseKey = tuple[int, str, int]
@@ -204,11 +220,14 @@ def frame_nats(density: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def density(model: Any, frames: np.ndarray, targets: range, key: NoiseKey) -> torch.Tensor:
+def density(
+    model: Any, frames: np.ndarray, targets: range, key: NoiseKey, actions: np.ndarray | None = None
+) -> torch.Tensor:
     """Log-likelihoods in nats of ``targets``, frames that follow each other, given the frames before them.
 
     Args:
         frames: uint8 (T, H, W, C), in the model's size.
+        actions: float32 (T or more, A), of these frames; None: they are drawn without.
 
     Returns:
         Shared out over the pixels of each frame, float32 (len(targets), H, W) on the CPU.
@@ -224,6 +243,8 @@ def density(model: Any, frames: np.ndarray, targets: range, key: NoiseKey) -> to
     batch = VideoBatch(clip, eps[None].to(device), window[None].to(device))
     if config.augmented:
         batch = batch._replace(augmented_eps=augmented(config, key, noisy)[None].to(device))
+    if actions is not None:
+        batch = batch._replace(actions=torch.from_numpy(actions[begin : targets.stop])[None].to(device))
     return model.density_map(batch)[0, targets.start - first :].cpu()
 
 

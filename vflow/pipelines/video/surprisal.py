@@ -14,8 +14,18 @@ import torch
 from vflow.errors import ConfigError, InputError
 from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of
+from vflow.pipelines.video.actions import Plan, plan_rows
 from vflow.pipelines.video.preprocess import Frames, as_clip, to_tensor, video_config
-from vflow.pipelines.video.score import SEGMENT, NoiseKey, augmented, density, fit_scored, frame_nats, noise
+from vflow.pipelines.video.score import (
+    SEGMENT,
+    NoiseKey,
+    augmented,
+    density,
+    fit_scored,
+    frame_nats,
+    noise,
+    segments,
+)
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash
 
@@ -28,10 +38,11 @@ MAX_FRAMES = 500
 
 
 class FittedClip(NamedTuple):
-    """A clip in the model's form, uint8 (T, H, W, C), and remarks on what was done to it."""
+    """A clip in the model's form, uint8 (T, H, W, C), remarks on what was done to it, and its actions."""
 
     frames: np.ndarray
     notes: tuple[str, ...]
+    actions: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,7 @@ def surprisal(
     quantile: float = QUANTILE,
     num_frames: int | None = None,
     seed: int = 0,
+    actions: Plan | None = None,
 ) -> Surprisal:
     """Bits of every pixel of ``frames`` given the frames before, and what is surprising about them.
 
@@ -142,6 +154,7 @@ def surprisal(
         quantile: frames beyond this share of validation frames are flagged, from 0.5 to below 1.
         num_frames: look only at so many frames from the first one; None: all.
         seed: names the noise.
+        actions: as of ``vflow.score``: what does not fit them is then surprising, too.
 
     Returns:
         Bits per frame (``per_frame``) and pixel (``maps``), and frames that are ``flagged``, counted from 0.
@@ -151,8 +164,8 @@ def surprisal(
         CheckpointError: no video model.
     """
     check_quantile(quantile)
-    ready = prepare(model, frames, num_frames)
-    return finalize(model, ready, list(iterate(model, ready.frames, seed)), statistics, quantile, seed)
+    ready = prepare(model, frames, num_frames, actions)
+    return finalize(model, ready, list(iterate(model, ready, seed)), statistics, quantile, seed)
 
 
 def measure_clips(
@@ -195,7 +208,9 @@ def check_quantile(quantile: float) -> None:
         raise ConfigError(f"quantile must be at least 0.5 and below 1, got {quantile:g}")
 
 
-def prepare(model: nn.Module, frames: Frames, num_frames: int | None = None) -> FittedClip:
+def prepare(
+    model: nn.Module, frames: Frames, num_frames: int | None = None, actions: Plan | None = None
+) -> FittedClip:
     """The clip, or its first ``num_frames`` frames, in the model's size, channels and rate.
 
     Raises:
@@ -205,19 +220,20 @@ def prepare(model: nn.Module, frames: Frames, num_frames: int | None = None) -> 
     if len(fitted) > MAX_FRAMES:
         source = as_clip(frames).source
         raise InputError(f"{source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; give --num-frames")
-    return FittedClip(fitted, notes)
+    rows, remarks = plan_rows(video_config(model), as_clip(frames), actions)
+    return FittedClip(fitted, (*notes, *remarks), rows)
 
 
-def iterate(model: nn.Module, frames: np.ndarray, seed: int, segment: int = SEGMENT) -> Iterator[np.ndarray]:
+def iterate(model: nn.Module, ready: FittedClip, seed: int, segment: int = SEGMENT) -> Iterator[np.ndarray]:
     """Maps of the frames that can be scored, in order, ``segment`` frames at a time: float32 (t, H, W) bits.
 
     Args:
-        frames: from ``prepare``.
+        ready: from ``prepare``.
     """
-    key = seed, content_hash(frames), 0
-    for start in range(video_config(model).min_context, len(frames), segment):
-        targets = range(start, min(start + segment, len(frames)))
-        yield (-density(model, frames, targets, key).double() / math.log(2)).float().numpy()
+    key = seed, content_hash(ready.frames), 0
+    for targets in segments(video_config(model).min_context, len(ready.frames), segment):
+        nats = density(model, ready.frames, targets, key, ready.actions).double()
+        yield (-nats / math.log(2)).float().numpy()
 
 
 def finalize(
@@ -234,7 +250,8 @@ def finalize(
     frames = ready.frames[: first + len(known)]
     whole = np.concatenate([np.full((first, *known.shape[1:]), np.nan, np.float32), known])
     bits = whole.sum((1, 2), dtype=np.float64)
-    frame_swap = best_frame_swap(model, frames, bits, (seed, content_hash(ready.frames), 0))
+    key = (seed, content_hash(ready.frames), 0)
+    frame_swap = best_frame_swap(model, frames, bits, key, ready.actions)
     return Surprisal(frames, whole, frame_swap, statistics, quantile, seed, ready.notes)
 
 
@@ -271,13 +288,16 @@ def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, i
     return [(int(first[k]), int(second[k])) for k in best]
 
 
-def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: NoiseKey) -> FrameSwap | None:
+def best_frame_swap(
+    model: Any, frames: np.ndarray, bits: np.ndarray, key: NoiseKey, actions: np.ndarray | None = None
+) -> FrameSwap | None:
     """The swap of two frames that saves most bits, or adds fewest.
 
     Args:
         frames: uint8 (T, H, W, C), in the model's size.
         bits: of each frame, (T,); NaN for those that cannot be scored.
         key: names the noise; frames keep theirs wherever they stand.
+        actions: of each place in the clip, (T, A).
 
     Returns:
         None where there is nothing to compare.
@@ -291,17 +311,25 @@ def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Noise
         seen = {*range(first, first + reach), *range(second, second + reach)}
         touched = sorted(t for t in seen if config.min_context <= t < len(frames))
         if touched:
-            after = _bits(model, frames, order, touched, key)
+            after = _bits(model, frames, order, touched, key, actions)
             found.append(FrameSwap(first, second, float(bits[touched].sum() - after.sum())))
     return max(found, key=lambda frame_swap: frame_swap.saved, default=None)
 
 
 @torch.no_grad()
-def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: NoiseKey) -> np.ndarray:
+def _bits(
+    model: Any,
+    frames: np.ndarray,
+    order: np.ndarray,
+    targets: list[int],
+    key: NoiseKey,
+    actions: np.ndarray | None,
+) -> np.ndarray:
     """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,)."""
     config, device = video_config(model), device_of(model)
     n = config.context
-    rows = order[np.array([[*(max(0, t - n + k) for k in range(n)), t] for t in targets])]
+    places = np.array([[*(max(0, t - n + k) for k in range(n)), t] for t in targets])
+    rows = order[places]
     clips = to_tensor(frames[rows.flatten()], device).unflatten(0, rows.shape)
     coded = rows[:, -1].tolist()
     eps = torch.stack([noise(frames.shape, key, t) for t in coded])[:, None].to(device)
@@ -309,5 +337,7 @@ def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int],
     batch = VideoBatch(clips, eps, window)
     if config.augmented:
         batch = batch._replace(augmented_eps=augmented(config, key, coded)[:, None].to(device))
+    if actions is not None:
+        batch = batch._replace(actions=torch.from_numpy(actions[places]).to(device))
     density = model.density_map(batch)[:, -1].cpu()
     return -frame_nats(density).numpy() / math.log(2)
