@@ -674,7 +674,7 @@ def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.Monk
         "device": "cpu",
         "allowed_hosts": ("a.example", "b.example:8443", "fd00::/8"),
         "embedding": ("https://c.example", "https://*.d.example"),
-        "mcp": False,
+        "offers": [],
     }
     assert calls == [(("127.0.0.1", 0, ["a", "b", "c"]), expected)]
     assert vflow("app", "--allow-host", "https://a.example") == 2
