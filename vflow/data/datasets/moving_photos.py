@@ -159,12 +159,12 @@ def open_moving_photos(root: Path, folder: partial[VideoFolder], split: Split) -
         return folder(root / "validation", split="test")
     photos, clips = root / "photos", root / "clips"
     sources = sorted(source for source in clips.iterdir() if source.is_dir()) if clips.is_dir() else []
-    settings = folder.keywords
+    height, width, channels = folder.keywords["size"]
     return MovingPhotos(
         photos if photos.is_dir() else root,
-        frames=settings["frames"],
-        size=settings["size"],
-        channels=settings["channels"],
+        frames=folder.keywords["frames"],
+        size=(height, width),
+        channels=channels,
         split=split,
         films=[folder(source, split=split) for source in sources],
     )
