@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from vflow.data import media
-from vflow.data.datasets.points import csv_cells, read_table
 from vflow.data.media.arrays import read_members
 from vflow.disk import file_sha256
 from vflow.errors import InputError, counted
@@ -101,6 +100,8 @@ def read_actions(path: Path, size: int, names: Sequence[str] = ()) -> Actions:
         if not found:
             raise InputError(f"{path}: holds no array 'actions'; save it with np.savez(file, actions=…)")
         return Actions.of(next(iter(found.values())), size, str(path))
+    from vflow.data.datasets.points import csv_cells, read_table  # which imports torch
+
     header = next(([c.strip() for c in cells] for _, cells, heads in csv_cells(path) if heads), [])
     timed = TIME in header
     own = tuple(names) if header and names else tuple(name for name in header if name != TIME)
