@@ -12,10 +12,13 @@ import torch
 
 import vflow
 from vflow import packed
+from vflow.catalog import CARD, CONFIG, WEIGHTS, checkpoint_folder
 from vflow.checkpoint import save_checkpoint
 from vflow.config import GlowConfig, LatentPriorConfig, VideoFlowConfig
 from vflow.errors import CheckpointError
 from vflow.models import build_model
+
+GIVEN = (CONFIG, WEIGHTS, CARD)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_zip_loads_as_its_folder_does(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "taught.zip"
-    packed.pack(folder, path)
+    packed.pack(folder, GIVEN, path)
     ours, theirs = vflow.load(path).state_dict(), vflow.load(folder).state_dict()
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
-    assert packed.unpacked(path) == packed.unpacked(path)
+    assert checkpoint_folder(path) == checkpoint_folder(path)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ def test_a_zip_loads_as_its_folder_does(folder: Path, tmp_path: Path) -> None:
 )
 def test_other_names_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / "odd.zip"
-    packed.pack(folder, path)
+    packed.pack(folder, GIVEN, path)
     with zipfile.ZipFile(path, "a") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's own, of a name that is there twice
         file.writestr(name, b"{}")
@@ -63,7 +66,7 @@ def test_what_would_unpack_to_too_much_is_refused_before(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "bomb.zip"
-    packed.pack(folder, path)
+    packed.pack(folder, GIVEN, path)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr("statistics.safetensors", bytes(1 << 20))
     monkeypatch.setattr(packed, "MOST_BYTES", 1 << 19)
@@ -78,7 +81,7 @@ def test_damaged_and_incomplete_zips_are_refused(folder: Path, tmp_path: Path) -
         file.write(folder / "config.json", "config.json")
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         vflow.load(path)
-    packed.pack(folder, path)
+    packed.pack(folder, GIVEN, path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"part\.zip"):
         vflow.load(path)

@@ -11,15 +11,12 @@ from typing import Any
 from vflow import registry
 from vflow.disk import parse_json
 from vflow.errors import CheckpointError
-from vflow.packed import CARD as CARD
-from vflow.packed import CONFIG as CONFIG
-from vflow.packed import DIRECTIONS as DIRECTIONS
-from vflow.packed import FILES as FILES
-from vflow.packed import MAX_CONFIG_BYTES as MAX_CONFIG_BYTES
-from vflow.packed import STATISTICS as STATISTICS
-from vflow.packed import WEIGHTS as WEIGHTS
-from vflow.packed import unpacked
 
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+DIRECTIONS, STATISTICS = "directions.safetensors", "statistics.safetensors"
+FILES = (CONFIG, WEIGHTS, CARD, DIRECTIONS, STATISTICS)
+"""Names of all that a checkpoint's folder may hold."""
+MAX_CONFIG_BYTES = 1 << 20
 AUTO = "auto"
 """Name that stands for the checkpoint that suits the input."""
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -61,7 +58,9 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
         return found[text]
     if path.is_file():
         if path.suffix.lower() == ".zip":
-            return unpacked(path)
+            from vflow.packed import unpacked
+
+            return unpacked(path, (CONFIG, WEIGHTS), FILES)
         raise CheckpointError(_file_message(path))
     if path.is_dir():
         raise CheckpointError(f"{path}: {missing_message(path, CONFIG)}")

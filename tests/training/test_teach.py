@@ -103,20 +103,15 @@ def test_a_run_ends_in_time_with_a_verdict_and_a_checkpoint(
     assert load(run).config.kind == "videoflow"
 
 
+def command(clips: Path, run: Path, start: str) -> list[str]:
+    """Words after ``python`` that teach ``start`` in one thread."""
+    words = ["-m", "vflow", "teach", str(clips), "--output", str(run), "--checkpoint", start]
+    return [*words, "--threads", "1"]
+
+
 def test_killed_and_resumed_it_goes_on_for_the_time_that_is_left(start: str, tmp_path: Path) -> None:
     clips, run = film(tmp_path / "clips"), tmp_path / "run"
-    words = [
-        "-m",
-        "vflow",
-        "teach",
-        str(clips),
-        "--output",
-        str(run),
-        "--checkpoint",
-        start,
-        "--threads",
-        "1",
-    ]
+    words = command(clips, run, start)
     process = python(*words, "--minutes", "1")
     wait_for(lambda: any("val_bits_per_dim" in line for line in lines(run)) and commits(run), timeout=300)
     process.kill()
@@ -135,18 +130,7 @@ def test_killed_and_resumed_it_goes_on_for_the_time_that_is_left(start: str, tmp
 def test_ctrl_c_keeps_the_best_so_far(start: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     clips = film(tmp_path / "clips")
-    words = [
-        "-m",
-        "vflow",
-        "teach",
-        str(clips),
-        "--output",
-        str(run),
-        "--checkpoint",
-        start,
-        "--threads",
-        "1",
-    ]
+    words = command(clips, run, start)
     process = python(*words)
     wait_for(lambda: len(lines(run)) > 2)
     process.send_signal(signal.SIGINT)

@@ -122,7 +122,7 @@ def actions_beside(clip: Path, size: int, names: Sequence[str] = ()) -> Actions:
     Raises:
         InputError: no such file, or as ``read_actions``.
     """
-    known = media.VIDEO_SUFFIXES
+    known = (*media.VIDEO_SUFFIXES, ".gif")
     stem = clip.with_suffix("") if clip.suffix in known else clip
     paths = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
     found = next((path for path in paths if path != clip and path.is_file()), None)

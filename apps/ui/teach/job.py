@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.catalog import AUTO
+from vflow.catalog import AUTO, CARD, CONFIG, WEIGHTS
 from vflow.data import media
 from vflow.disk import parse_json
 from vflow.errors import InputError, VflowError
-from vflow.packed import PACKED, pack
+from vflow.packed import pack
 
 from ..shared.checks import whole_number
 from ..shared.context import AppContext
@@ -31,6 +31,8 @@ from ..shared.storage import free_name
 
 MOST_MINUTES = 120
 MEMORY_GIB = 6
+PACKED = (CONFIG, WEIGHTS, CARD)
+"""Files of a taught model that are given out."""
 BUSY = "another run of Teach is under way, and one runs at a time; try again when it has ended"
 NO_CLIPS = "give clips first: one long film, or several clips"
 
@@ -88,10 +90,9 @@ class Teacher:
     """Starts runs, one at a time in this app."""
 
     def __init__(self, app: AppContext) -> None:
-        self._app, self._lock, self._run = app, threading.Lock(), None
+        self._app, self._lock = app, threading.Lock()
+        self._run: Run | None = None
         atexit.register(self.end)
-
-    _run: Run | None
 
     def end(self) -> None:
         """Kill what runs: the app ends, and its files go."""
@@ -137,7 +138,7 @@ class Teacher:
             return packed
         if not all((model / name).is_file() for name in PACKED):
             return None
-        pack(model, packed)
+        pack(model, PACKED, packed)
         for path in (run.folder / "clips", *run.output.glob("step_*")):
             shutil.rmtree(path, ignore_errors=True)
         self._app.models.add_private(run.name, model)

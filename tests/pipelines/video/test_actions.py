@@ -138,6 +138,13 @@ def test_evaluation_says_how_much_it_listens(model: VideoModel, folder: Path) ->
     assert all(0 <= share <= 1 for share in figures["plan_share"])
 
 
+def test_clips_too_short_for_plans_are_evaluated_without(model: VideoModel, folder: Path) -> None:
+    for path in (folder / "test").glob("*.mp4"):
+        write_lossless(path, moving_clip(int(path.stem)), fps=5)
+    found = evaluate_video(model, Settings(str(folder), num_samples=2, num_frames=2, limit=2), quiet)
+    assert found.figures["actions_windows"] == 0
+
+
 def test_other_plans_start_where_the_true_one_does(folder: Path, model: VideoModel) -> None:
     from vflow.data.datasets.folder import VideoFolder
 

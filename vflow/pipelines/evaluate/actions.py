@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,8 @@ def listening_figures(
     given = model.config.context
     bits, right, gains, shares = [], [], [], []
     chosen = windows(data, given, count)
+    if not chosen:
+        return {"actions_windows": 0}  # no clip is as long
     for number, window in enumerate(chosen):
         shuffled = window.true.copy()
         generator("shuffled actions", number).shuffle(shuffled[given:])
@@ -125,7 +128,7 @@ def _drawn(
 
 def _gains(model: VideoModel, window: Window, given: int, settings: PredictSettings) -> tuple[float, float]:
     """Decibels at the fifth frame that the true plan gains: best of all futures, and one on average."""
-    target, ahead = window.frames[given:], PredictSettings(**{**vars(settings), "num_frames": FIFTH})
+    target, ahead = window.frames[given:], replace(settings, num_frames=FIFTH)
     found = [at_fifth(_drawn(model, window, plan, ahead), target, {}) for plan in (window.true, None)]
     return found[0]["best"] - found[1]["best"], found[0]["mean"] - found[1]["mean"]
 
@@ -135,7 +138,7 @@ def _plan_share(model: VideoModel, window: Window, given: int, settings: Predict
 
     The variance between plans' means, less what the noise within plans adds to it, over the variance of all.
     """
-    ahead = PredictSettings(**{**vars(settings), "num_frames": FIFTH, "num_samples": SHARED_SAMPLES})
+    ahead = replace(settings, num_frames=FIFTH, num_samples=SHARED_SAMPLES)
     plans = [window.true, *window.others][:SHARED_PLANS]
     futures = np.stack([_drawn(model, window, plan, ahead) for plan in plans]).astype(np.float32)
     within = futures.var(1, ddof=1).mean(0)  # over samples, then plans: (T, H, W, C)

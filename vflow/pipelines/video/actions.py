@@ -17,7 +17,7 @@ from vflow.pipelines.video.preprocess import video_config
 if TYPE_CHECKING:
     from torch import nn
 
-NO_ACTIONS = "actions: this model takes none; choose a checkpoint that does: grasp-actions"
+NO_ACTIONS = "actions: this model takes none; train one that does: vflow train --recipe grasp-actions"
 Plan = Any
 """``vflow.data.actions.Actions``, or rows (T, A), numpy or torch: of a clip's frames and those after it."""
 
