@@ -187,6 +187,27 @@ def test_bad_clips_among_good_ones_are_named_and_passed_over(
     assert not any("wide.mp4" in line or "frames" in line.partition(":")[0] for line in told)
 
 
+def test_other_clips_are_held_out_where_those_chosen_are_of_no_use(
+    start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = film(tmp_path / "clips", 6)
+    _, held = divide_film(measure_film(find_film([clips]), None), 0.7)
+    (chosen,) = {piece.path for piece in held}
+    write_lossless(chosen, np.repeat(pan(1, 9), 20, axis=0))
+    run_here(start, clips, tmp_path / "run")
+    assert (tmp_path / "run" / "verdict.json").is_file()
+    assert sum(chosen.name in record.message for record in caplog.records) == 1
+
+
+def test_the_same_clips_are_held_out_wherever_they_lie(tmp_path: Path) -> None:
+    chosen = []
+    for place in ("here", "there/below"):
+        (tmp_path / place).mkdir(parents=True)
+        _, held = divide_film(measure_film(find_film([film(tmp_path / place / "clips", 6)]), None), 0.7)
+        chosen.append({piece.path.name for piece in held})
+    assert chosen[0] == chosen[1]
+
+
 def test_film_of_which_nothing_can_be_used(start: str, tmp_path: Path) -> None:
     still = write_lossless(tmp_path / "still.mp4", np.repeat(pan(1, 9), 40, axis=0))
     short = write_lossless(tmp_path / "short.mp4", pan(9, 0))

@@ -19,7 +19,6 @@ from vflow.checkpoint import check_place, load, read_card, read_config, read_sta
 from vflow.config import DataConfig, Preset, VideoConfig, parse
 from vflow.data import media
 from vflow.data.datasets.film import Pieces, divide_film, find_film, measure_film
-from vflow.data.datasets.registry import open_validation
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.metrics.video import FIFTH
 from vflow.pipelines.common import set_threads, temperature_or_suggested
@@ -237,12 +236,19 @@ def open_film(seconds: dict[Path, float], preset: Preset, config: VideoConfig) -
     """
     rate = config.fps or 10.0
     least = (config.context + FIFTH) / rate
-    parts = divide_film(seconds, least)
-    train, held = (Pieces(part, preset.data.frames, config) for part in parts)
-    train.example(0, (0, 0))
-    fitted = open_validation(lambda: held)
-    if fitted is None:
-        raise InputError(f"{held.pieces[0].path}: held out, and cannot be used; give more film")
+    while True:
+        parts = divide_film(seconds, least)
+        train, held = (Pieces(part, preset.data.frames, config) for part in parts)
+        train.example(0, (0, 0))
+        try:
+            held.example(0, (0, 0))
+        except InputError as error:  # of no use: others are held out
+            bad = {piece.path for piece in held.skipped}
+            seconds = {path: length for path, length in seconds.items() if path not in bad}
+            if not seconds:
+                raise InputError(f"{error}; give more film") from error
+            continue
+        break
     glow = config.glow
     film, kept = (sum(part.values()) for part in parts)
     _say(

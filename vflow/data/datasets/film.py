@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -229,8 +230,8 @@ def measure_film(paths: Sequence[Path], rate: float | None) -> dict[Path, float]
 def divide_film(seconds: Mapping[Path, float], least: float) -> tuple[dict[Piece, float], dict[Piece, float]]:
     """Pieces to train on and pieces held out, each with its seconds: no frame is in both.
 
-    Of four clips or more 15% are held out whole, chosen by hash of their names; of fewer the end of each,
-    after a gap.
+    Of four clips or more 15% are held out whole, chosen by hash of their names below the folder that holds
+    all; of fewer the end of each, after a gap.
 
     Args:
         least: seconds that a held-out clip needs.
@@ -238,14 +239,16 @@ def divide_film(seconds: Mapping[Path, float], least: float) -> tuple[dict[Piece
     Raises:
         InputError: too little film; names a file, and says how much is needed.
     """
-    long = [str(path) for path, length in seconds.items() if length >= least]
+    root = os.path.commonpath([path.parent for path in seconds])
+    names = {path: path.relative_to(root).as_posix() for path in seconds}
+    long = [names[path] for path, length in seconds.items() if length >= least]
     train: dict[Piece, float] = {}
     held: dict[Piece, float] = {}
     if len(long) >= WHOLE_CLIPS:
         count = min(max(1, round(HELD_OUT * len(long))), MOST_HELD_OUT)
-        chosen = {Path(name) for name in choose_split(long, "validation", "film", count, "clip")}
+        chosen = choose_split(long, "validation", "film", count, "clip")
         for path, length in seconds.items():
-            (held if path in chosen else train).update(_cut(path, 0.0, length, last=True))
+            (held if names[path] in chosen else train).update(_cut(path, 0.0, length, last=True))
         return train, held
     for path, length in seconds.items():
         end = length - max(HELD_OUT * length, 1.2 * least)
