@@ -189,6 +189,8 @@ def launch(
     # gradio's names of uploads are hashes of their contents with a number that the package may carry.
     processing_utils.hash_seed = secrets.token_bytes(32)
     serve_with(partial(guarded, served=host, allowed=allowed_hosts, files=page.files))
+    if mcp:
+        _ask_for_enclosed_files()  # before anyone can list tools
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -217,15 +219,15 @@ def launch(
             "exception_handlers": dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
         },
     )
-    if page.mcp_server_obj:
-        _ask_for_enclosed_files(page.mcp_server_obj)
     page.preload()
     return address
 
 
-def _ask_for_enclosed_files(server: Any) -> None:
-    """Let tools of an MCP server ask for files in the call; gradio asks for addresses, which are refused."""
-    simplify = server.simplify_filedata_schema
+def _ask_for_enclosed_files() -> None:
+    """Let tools of MCP servers ask for files in the call; gradio asks for addresses, which are refused."""
+    from gradio.mcp import GradioMCPServer  # which imports the protocol's package
+
+    simplify = GradioMCPServer.simplify_filedata_schema
 
     def reworded(node: Any) -> Any:
         if isinstance(node, list):
@@ -236,11 +238,11 @@ def _ask_for_enclosed_files(server: Any) -> None:
             node = node | {"format": "a file as a data: URI, or the path of one that was uploaded"}
         return {key: reworded(part) for key, part in node.items()}
 
-    def simplified(schema: dict[str, Any]) -> tuple[Any, Any]:
-        simple, positions = simplify(schema)
+    def simplified(server: GradioMCPServer, schema: dict[str, Any]) -> tuple[Any, Any]:
+        simple, positions = simplify(server, schema)
         return reworded(simple), positions
 
-    server.simplify_filedata_schema = simplified
+    GradioMCPServer.simplify_filedata_schema = simplified
 
 
 def main(
