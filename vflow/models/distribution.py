@@ -74,6 +74,9 @@ class ModelDistribution(Distribution, ABC):
         """Examples in one row, their conditions, and the shape that they had."""
         if self._validate_args:
             self._validate_sample(value)
+        if value.shape[value.ndim - len(self.event_shape) :] != self.event_shape:
+            # said here too, since packages turn torch's checks off for all: zuko does
+            raise ValueError(f"examples end in {tuple(self.event_shape)}; these are {tuple(value.shape)}")
         shape = torch.broadcast_shapes(value.shape[: value.ndim - len(self.event_shape)], self.batch_shape)
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return rows, self._given(shape), shape
