@@ -20,7 +20,7 @@ class RunBenchmark:
     """Measure vflow on a published benchmark, beside published figures; reads test data."""
 
     name: tyro.conf.Positional[Text] = None
-    """earth: places on the Earth."""
+    """earth: places on the Earth. set5, set14: photos enlarged four times. kodak: lossless photos."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")] = None
     """Folder of its files; NAME in VFLOW_DATA when not given. They are checked by SHA-256."""
     splits: Annotated[int, tyro.conf.arg(metavar="N")] = 5

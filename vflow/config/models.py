@@ -638,6 +638,10 @@ class SuperResolutionConfig(Config):
         description="false: all parts see zeros in place of the small photo, to measure what it tells",
     )
     temperature: Temperature = 1.0
+    interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        default=None,
+        description="r and f of a pixel's interval m ± r √(s² + f²), m and s² of eight variants, 90% inside",
+    )
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
