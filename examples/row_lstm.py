@@ -2,31 +2,30 @@
 
 A masked 7×7 convolution, then states that run from row to row; each pixel is given those before it. Trained
 by ``vflow train`` with these settings, it had 1.156 bits/dim of 300 test digits after 1,400 steps of 8,
-PixelCNN 1.148 (examples/digit_models.py). Run with one thread::
+PixelCNN 1.148 (examples/pixelcnn.py). Run with one thread::
 
-    VFLOW_DATA=… python -m examples.row_lstm --steps 1400
+    VFLOW_DATA=… python -m examples.row_lstm --limit 300
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from scripts.acceptance.models import silent
-from vflow.config import PixelCNNConfig, TrainingConfig
-from vflow.data.datasets.digits import MnistImages
-from vflow.models import ImageBatch, PixelCNN
-from vflow.models.pixelcnn import CausalConv2d, Memory, PixelNetwork, moved_right, with_ones
+from examples import digit_models
+from examples.pixelcnn import (
+    CausalConv2d,
+    Memory,
+    PixelCNN,
+    PixelCNNConfig,
+    PixelNetwork,
+    moved_right,
+    with_ones,
+)
+from vflow.config import TrainingConfig
 from vflow.nn.modules import ModuleList
-from vflow.pipelines.evaluate.discrete import evaluate_discrete
-from vflow.pipelines.evaluate.report import Settings
-from vflow.randomness import generator
-from vflow.training.density import optimize
 
 REACH = 3  # rows and columns that the first convolution goes up and to the sides
 CONFIG = PixelCNNConfig(hidden=48, layers=2, kernel=3)
@@ -106,40 +105,13 @@ def row_lstm(config: PixelCNNConfig) -> PixelCNN:
     return PixelCNN(config, RowLSTM(config))
 
 
-def run(training: TrainingConfig, settings: Settings, config: PixelCNNConfig = CONFIG) -> dict[str, Any]:
-    """bits/dim of digits and samples per second of processor time, after training."""
-    torch.manual_seed(training.seed)
-    model, train, random = row_lstm(config), MnistImages(split="train"), generator("rows", training.seed)
-
-    def loss(share: float) -> Tensor:
-        rows = random.integers(len(train), size=training.batch_size)
-        images = torch.from_numpy(train.images[rows])[:, None]
-        labels = torch.from_numpy(train.labels[rows]).long()
-        return model.bits_per_dim(model(ImageBatch(images, labels, torch.zeros(len(rows), 0)))).mean()
-
-    steps = sum(1 for _ in optimize(model, loss, training))
-    found: Mapping[str, Any] = evaluate_discrete(model.eval(), settings, silent).figures
-    size = sum(p.numel() for p in model.parameters())
-    figures = {key: found[key] for key in ("bits_per_dim", "digits_per_s")}
-    return {
-        "model": "row-lstm",
-        "parameters": size,
-        "trained": f"{steps:,} steps of {training.batch_size}",
-        **figures,
-    }
+def make() -> PixelCNN:
+    """The model, untrained."""
+    return row_lstm(CONFIG)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=TRAINING.max_steps, help="training steps")
-    parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--limit", type=int, default=300, help="number of digits to score; 0: all")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    settings = Settings("digits", split=options.split, limit=options.limit, num_samples=4)
-    print(json.dumps(run(TRAINING.model_copy(update={"max_steps": options.steps}), settings)))
+    digit_models.main(["row-lstm"], __doc__)
 
 
 if __name__ == "__main__":

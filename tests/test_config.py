@@ -162,8 +162,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             (
                 "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, "
                 "frame_conditioned_videoflow, reference_videoflow, augmented_videoflow, digits, tarflow, "
-                "colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec, "
-                "integer_flow, pixelcnn"
+                "colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec"
             ),
         ),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),

@@ -9,10 +9,8 @@ from typing import Any
 from vflow.config import (
     ClipCodecConfig,
     DensityConfig,
-    IntegerFlowConfig,
     ModelConfig,
     PhotoCodecConfig,
-    PixelCNNConfig,
     VideoConfig,
 )
 from vflow.config.density import expand
@@ -42,8 +40,6 @@ def model_card(
 def _describe(config: ModelConfig) -> str:
     if isinstance(config, PhotoCodecConfig | ClipCodecConfig):
         return f"`{config.kind}`; trained on squares of {config.crop} pixels"
-    if isinstance(config, IntegerFlowConfig | PixelCNNConfig):
-        return f"`{config.kind}`; {config.height}×{config.width} {COLORS[config.channels]}"
     if isinstance(config, DensityConfig):
         layers = len(list(expand(config.layers)))
         base = config.base if isinstance(config.base, str) else config.base.kind

@@ -15,21 +15,18 @@ import torch
 from examples import (
     digit_models,
     discrete_flows,
+    integer_flow,
     invertible_network,
     knowledge_types,
     made_bits,
     masks,
     outliers,
+    pixelcnn,
     row_lstm,
     systems,
     vae,
     vine_autoencoder,
 )
-from vflow.checkpoint import save_checkpoint
-from vflow.config import PixelCNNConfig
-from vflow.models import PixelCNN
-from vflow.pipelines.evaluate import discrete
-from vflow.pipelines.evaluate.report import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -62,17 +59,15 @@ class Digits:
         return len(self.images)
 
 
-def side_by_side(folder: Path) -> Rows:
-    config = PixelCNNConfig(hidden=4, layers=1)
-    save_checkpoint(folder / "tiny", PixelCNN(config), config=config)
-    found: Rows = digit_models.compare([str(folder / "tiny")], "validation", 3)["rows"]
-    return found
+def digits_of(name: str) -> Callable[[Path], Rows]:
+    """Rows of a model of digits after two steps."""
 
+    def rows(folder: Path) -> Rows:
+        found: Rows = digit_models.compare([name], "validation", 3, steps=2)["rows"]
+        assert found[0]["trained"].startswith("2 steps")
+        return found
 
-def lstm(folder: Path) -> Rows:
-    small = PixelCNNConfig(hidden=4, layers=1, kernel=3)
-    training = row_lstm.TRAINING.model_copy(update={"max_steps": 2})
-    return [row_lstm.run(training, Settings("digits", split="validation", limit=3, num_samples=1), small)]
+    return rows
 
 
 def knowledge(folder: Path) -> Rows:
@@ -87,14 +82,16 @@ def vines(folder: Path) -> Rows:
 
 
 SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
-    "digit_models": (side_by_side, 1),
+    "digit_models": (digits_of("pixelcnn"), 1),
     "discrete_flows": (lambda _: discrete_flows.table_rows(discrete_flows.XOR, 2, {"none": []}, 1), 2),
+    "integer_flow": (digits_of("integer-flow"), 1),
     "invertible_network": (lambda _: invertible_network.run("arm", 0.2, 0), 3),
     "knowledge_types": (knowledge, 4),
     "made_bits": (lambda _: list(made_bits.bits("", 0.2, 0)), 2),
     "masks": (lambda folder: masks.run("vessels", 0.2, 3, folder / "sheet.png"), 2),
     "outliers": (lambda _: outliers.measure("wine", preset="maf", max_steps=5), 3),
-    "row_lstm": (lstm, 1),
+    "pixelcnn": (digits_of("pixelcnn"), 1),
+    "row_lstm": (digits_of("row-lstm"), 1),
     "systems": (lambda _: list(systems.rings(0.1, 0)), 2),
     "vae": (lambda _: list(vae.posterior(["diagonal", "copula"], "", 2, 0)), 2),
     "vine_autoencoder": (vines, 1),
@@ -104,8 +101,12 @@ SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, count = SMALL[name]
-    for module in (discrete, knowledge_types, made_bits, row_lstm, vae, vine_autoencoder):
+    for module in (digit_models, knowledge_types, made_bits, vae, vine_autoencoder):
         monkeypatch.setattr(module, "MnistImages", Digits)
+    small = pixelcnn.PixelCNNConfig(hidden=4, layers=1, kernel=3)
+    for module in (pixelcnn, row_lstm):
+        monkeypatch.setattr(module, "CONFIG", small)
+    monkeypatch.setattr(integer_flow, "CONFIG", integer_flow.IntegerFlowConfig(depth=(1, 1), classes=10))
     monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
     monkeypatch.setattr(invertible_network, "COMPARED", 2)
     monkeypatch.setattr(systems, "POINTS", 2000)

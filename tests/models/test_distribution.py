@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import vflow
 from vflow.bijections import ActNorm
-from vflow.config import DensityConfig, IntegerFlowConfig, PixelCNNConfig, load_preset, parse
+from vflow.config import DensityConfig, load_preset, parse
 from vflow.densities import Normal
 from vflow.errors import CheckpointError, InputError
-from vflow.models import DensityModel, Flow, IntegerFlow, PixelCNN, VideoFlow
+from vflow.models import DensityModel, Flow, VideoFlow
 
 from ..pipelines.digit_models import make_digits
 
@@ -120,22 +120,6 @@ def test_compiled_it_is_the_same() -> None:
     density, points = vflow.distribution(vectors()), torch.randn(6, 2).double()
     compiled = torch.compile(density.log_prob, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(points), density.log_prob(points))
-
-
-@pytest.mark.parametrize("kind", ["pixelcnn", "integer-flow"])
-def test_models_of_whole_numbers_have_their_probability(kind: str) -> None:
-    torch.manual_seed(0)
-    if kind == "pixelcnn":
-        model: Any = PixelCNN(PixelCNNConfig(height=4, width=4, hidden=4, layers=1, kernel=3, classes=10))
-    else:
-        config = IntegerFlowConfig(height=4, width=4, depth=(2,), layers=1, growth=4, classes=10)
-        model = IntegerFlow(config)
-    labels = torch.tensor([3, 7])
-    density = vflow.distribution(model.eval(), labels)
-    images = density.sample((2,))
-    assert images.shape == (2, 2, 1, 4, 4) and images.dtype == torch.uint8
-    expected = model.log_probability(images[0], labels)
-    torch.testing.assert_close(density.log_prob(images)[0], expected)
 
 
 def test_models_with_a_bound_name_it_so() -> None:

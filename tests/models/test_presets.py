@@ -26,7 +26,7 @@ def skeleton(name: str) -> Model:
         return build_model(load_preset(name).model)
 
 
-OTHERS = {"codec", "discrete", "density"}  # families without a Glow
+OTHERS = {"codec", "density"}  # families without a Glow
 FLOWS = [name for name in preset_names() if load_preset(name).model.family not in OTHERS]
 
 

@@ -1,4 +1,4 @@
-"""Codecs, integer flows and PixelCNNs through the training loop, and their data."""
+"""Codecs through the training loop, and their data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.compression.support import smooth
-from tests.data.sample_media import write_mnist
 from tests.training.support import lines, run_here
 from vflow.checkpoint import load
 from vflow.config import load_preset
@@ -37,13 +36,6 @@ model:
   following: {LATTICE[:-1]}, references: 2}}
 data: {{name: video-folder}}
 {TRAINING}"""
-
-DIGITS = """
-model: {{kind: {model}}}
-data: {{name: digits}}
-"""
-INTEGER_FLOW = "integer_flow, depth: [1, 1], layers: 1, growth: 4"
-PIXELCNN = "pixelcnn, hidden: 4, layers: 1, kernel: 3"
 
 
 def photos(folder: Path, count: int = 4, size: tuple[int, int] = (40, 36)) -> Path:
@@ -81,24 +73,6 @@ def test_a_clip_codec_is_trained_and_codes(tmp_path: Path) -> None:
     assert lines(run)[-1]["status"] == "finished" and lines(run)[-2]["round_trip"] == 0
     model, clip = load(run), np.stack([smooth(8, 9, seed) for seed in range(3)])
     assert np.array_equal(decompress(model, compress(model, clip)), clip)
-
-
-@pytest.mark.parametrize("model", [INTEGER_FLOW, INTEGER_FLOW + ", classes: 10", PIXELCNN])
-def test_models_of_whole_numbers_are_trained_on_digits(model: str, tmp_path: Path) -> None:
-    config, run = preset(tmp_path, DIGITS.format(model=model) + TRAINING), tmp_path / "run"
-    assert run_here(config, run, data=str(write_mnist(tmp_path / "mnist"))) == 0
-    logged = lines(run)
-    assert logged[-2]["round_trip"] == 0 and 0 < logged[-2]["val_bits_per_dim"] < 16
-    assert len(list((run / "samples").glob("*.png"))) == 1
-    labels = torch.arange(2) if load(run).config.classes else None
-    assert load(run).generate(2, labels, torch.Generator()).shape == (2, 1, 28, 28)
-
-
-def test_the_size_of_digits_is_asked_for_by_its_key(tmp_path: Path) -> None:
-    config = preset(tmp_path, DIGITS.format(model=PIXELCNN) + TRAINING)
-    remedy = "data digits: frames are 28×28×1; set model height, width and channels to that"
-    with pytest.raises(ConfigError, match=f"^{remedy}$"):
-        run_here(config, tmp_path / "run", data=str(write_mnist(tmp_path / "mnist")), set=("model.width=27",))
 
 
 def test_first_frames_lead_a_batch_and_others_have_two_before(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from vflow.bijections.copula import GaussianCopula
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling, Coupling
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
 from vflow.bijections.fold import Fold
-from vflow.bijections.integer import ChannelPermutation, IntegerCoupling
 from vflow.bijections.integer_haar import IntegerHaar
 from vflow.bijections.linear import PLU, ActNormLinear, CachedLinear, Invertible1x1
 from vflow.bijections.marginals import ParetoMarginals
@@ -59,7 +58,6 @@ __all__ = [
     "CausalTransformer",
     "Chain",
     "ChannelPartition",
-    "ChannelPermutation",
     "CheckerboardPartition",
     "ConditionalAffine",
     "ContinuousFlow",
@@ -73,7 +71,6 @@ __all__ = [
     "GaussianCopula",
     "Haar",
     "HistogramMap",
-    "IntegerCoupling",
     "IntegerHaar",
     "Inverse",
     "Invertible1x1",

@@ -54,7 +54,7 @@ class Evaluate:
     """Examples, evenly spread (64 clips, 1000 digits, 128 photos, 200 masks, all points); 0 takes all."""
     num_samples: Whole = None
     """Futures per clip (20), colourings or enlargements per photo (8), masks (16), members of
-    rain (20), digits per class (100; integer flows and PixelCNNs 10)."""
+    rain (20), digits per class (100)."""
     num_frames: Whole = None
     """Predicted frames of each clip (10, or what the clips have); given, no later ones are scored."""
     context: Whole = None

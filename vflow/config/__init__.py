@@ -3,10 +3,8 @@
 from vflow.config.base import Config, parse, to_yaml
 from vflow.config.codec import (
     ClipCodecConfig,
-    IntegerFlowConfig,
     LatticeConfig,
     PhotoCodecConfig,
-    PixelCNNConfig,
 )
 from vflow.config.density import DensityConfig
 from vflow.config.models import (
@@ -82,7 +80,6 @@ __all__ = [
     "FrameConfig",
     "FrameStackConfig",
     "GlowConfig",
-    "IntegerFlowConfig",
     "LatentPriorConfig",
     "LatticeConfig",
     "LatticePriorConfig",
@@ -95,7 +92,6 @@ __all__ = [
     "NowcastConfig",
     "PatchFlowConfig",
     "PhotoCodecConfig",
-    "PixelCNNConfig",
     "Preset",
     "PriorConfig",
     "Recipe",

@@ -1,4 +1,4 @@
-"""Configurations of models of whole numbers: codecs of photographs and clips, integer flows."""
+"""Configurations of models of whole numbers: codecs of photographs and clips."""
 
 from __future__ import annotations
 
@@ -92,63 +92,4 @@ class ClipCodecConfig(DiscreteConfig):
     def _check(self) -> Self:
         if self.first.references or not self.following.references:
             raise ValueError("first.references must be 0, and following.references 2")
-        return self
-
-
-class IntegerFlowConfig(DiscreteConfig):
-    """Integer discrete flow of images of one size (Hoogeboom et al. 2019)."""
-
-    kind: Literal["integer_flow"] = "integer_flow"
-    family: ClassVar[Literal["discrete"]] = "discrete"
-    channels: int = Field(default=1, ge=1, le=3)
-    height: int = Field(default=28, ge=2, le=1024)
-    width: int = Field(default=28, ge=2, le=1024)
-    depth: tuple[int, ...] = Field(
-        default=(8, 8), min_length=1, max_length=8, description="couplings per level"
-    )
-    layers: int = Field(default=3, ge=1, le=32, description="layers of a coupling's DenseNet")
-    growth: int = Field(default=32, ge=1, le=512, description="channels that each of its layers adds")
-    classes: int = Field(
-        default=0, ge=0, le=1000, description="labels that everything is conditioned on; 0: none"
-    )
-    mixtures: int = Field(default=5, ge=2, le=64, description="logistics of a prior; one stays at its mode")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        step = 2 ** len(self.depth)
-        if self.height % step or self.width % step:
-            raise ValueError(f"{self.height}×{self.width} is not divisible by 2^levels = {step}")
-        if min(self.depth) < 1:
-            raise ValueError("depth needs 1 coupling or more per level")
-        return self
-
-    @property
-    def leaves_parts_out(self) -> bool:
-        """True without classes: labels have weights all the same."""
-        return self.classes == 0
-
-
-class PixelCNNConfig(DiscreteConfig):
-    """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
-
-    kind: Literal["pixelcnn"] = "pixelcnn"
-    family: ClassVar[Literal["discrete"]] = "discrete"
-    leaves_parts_out: ClassVar[bool] = False
-    channels: ClassVar[int] = 1
-    height: int = Field(default=28, ge=1, le=256)
-    width: int = Field(default=28, ge=1, le=256)
-    network: Literal["gated"] = "gated"
-    hidden: int = Field(default=32, ge=1, le=512)
-    layers: int = Field(default=6, ge=1, le=64)
-    kernel: int = Field(default=5, ge=3, le=15, description="rows and columns of a convolution; odd")
-    output: Literal["softmax", "logistics"] = Field(
-        default="softmax", description="256 classes, or a mixture of logistics"
-    )
-    mixtures: int = Field(default=5, ge=1, le=32)
-    classes: int = Field(default=10, ge=0, le=1000, description="labels that every layer sees; 0: none")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.kernel % 2 == 0:
-            raise ValueError("kernel must be odd")
         return self

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from vflow.config.base import Config, ValidationBits
-from vflow.config.codec import ClipCodecConfig, IntegerFlowConfig, PhotoCodecConfig, PixelCNNConfig
+from vflow.config.codec import ClipCodecConfig, PhotoCodecConfig
 from vflow.config.density import DensityConfig
 
 Count = Annotated[int, Field(ge=1, le=2048)]
@@ -740,9 +740,7 @@ ModelConfig = Annotated[
     | Annotated[NowcastConfig, Tag("nowcast")]
     | Annotated[DensityConfig, Tag("density")]
     | Annotated[PhotoCodecConfig, Tag("photo_codec")]
-    | Annotated[ClipCodecConfig, Tag("clip_codec")]
-    | Annotated[IntegerFlowConfig, Tag("integer_flow")]
-    | Annotated[PixelCNNConfig, Tag("pixelcnn")],
+    | Annotated[ClipCodecConfig, Tag("clip_codec")],
     _kind("videoflow"),
 ]
 """Configurations of models. Each has ``family``, and ``leaves_parts_out``: True if a process's share of a

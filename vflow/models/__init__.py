@@ -14,10 +14,8 @@ from vflow.models.digits import Digits
 from vflow.models.flow import Flow, PointBatch, VectorFlow
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
-from vflow.models.integer_flow import IntegerFlow
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
-from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import AugmentedVideoFlow, ReferenceVideoFlow
 from vflow.models.segmentation import Segmentation
 from vflow.models.super_resolution import SuperResolution
@@ -38,14 +36,12 @@ __all__ = [
     "Flow",
     "FrameConditionedVideoFlow",
     "ImageBatch",
-    "IntegerFlow",
     "LatticeVideoFlow",
     "LikelihoodModel",
     "Model",
     "Nowcast",
     "NowcastBatch",
     "PhotoCodec",
-    "PixelCNN",
     "PointBatch",
     "ReferenceVideoFlow",
     "Rollout",
@@ -61,9 +57,7 @@ __all__ = [
     "configuration",
 ]
 
-Model = (
-    VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
-)
+Model = VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec
 
 
 def build_model(config: ModelConfig) -> Model:

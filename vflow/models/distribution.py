@@ -13,7 +13,6 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from vflow.errors import CheckpointError, InputError
-from vflow.models.discrete import DiscreteModel
 from vflow.models.flow import VectorFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
 
@@ -26,8 +25,8 @@ def distribution(model: nn.Module, condition: Tensor | None = None) -> ModelDist
     them through ``log_prob`` and, of a flow on vectors, ``rsample``.
 
     Args:
-        model: a ``Flow``, ``DensityModel``, ``PixelCNN`` or ``IntegerFlow``, which have ``log_prob``; or a
-            flow over images given a label or an image, such as ``Digits``, which has ``log_prob_bound``.
+        model: a ``Flow`` or ``DensityModel``, which have ``log_prob``; or a flow over images given a label or
+            an image, such as ``Digits``, which has ``log_prob_bound``.
         condition: (…, F) numbers of a flow on vectors, (…) labels, or (…, C, H, W) images; the leading
             dimensions are the batch shape.
 
@@ -119,28 +118,10 @@ class FlowDistribution(ModelDistribution):
 
 
 @final
-class DiscreteDistribution(ModelDistribution):
-    """P(x | label) of 8-bit images, uint8 (…, C, H, W), by a model of whole numbers; nats."""
-
-    support = constraints.independent(constraints.integer_interval(0, 255), 3)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """log P of images, shaped as their batch."""
-        rows, condition, shape = self._flat(value)
-        log_p: Tensor = self.model.log_probability(rows, condition)
-        return log_p.reshape(shape)
-
-    def _draw(self, count: int, condition: Tensor | None) -> Tensor:
-        seed = int(torch.randint(2**62, ()))
-        images: Tensor = self.model.generate(count, condition, torch.Generator().manual_seed(seed))
-        return images
-
-
-@final
 class ImageDistribution(ModelDistribution):
     """Images, uint8 (…, C, H, W), given a label or an image, by a flow whose likelihood has a bound alone."""
 
-    support = DiscreteDistribution.support
+    support = constraints.independent(constraints.integer_interval(0, 255), 3)
 
     def log_prob_bound(self, value: Tensor) -> Tensor:
         """Lower bound of log P of images in nats, shaped as their batch: one draw of dequantisation noise.
@@ -167,11 +148,6 @@ def _(model: VectorFlow, condition: Tensor | None = None) -> FlowDistribution:
             f"the model takes {model.features} numbers as its condition; give (…, {model.features})"
         )
     return FlowDistribution(model, condition, 1, [model.dim])
-
-
-@distribution.register
-def _(model: DiscreteModel, condition: Tensor | None = None) -> DiscreteDistribution:
-    return DiscreteDistribution(model, condition, 0, model.image_shape)
 
 
 @distribution.register

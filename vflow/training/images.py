@@ -27,8 +27,6 @@ from vflow.models import (
     ConditionalFlow,
     Digits,
     ImageBatch,
-    IntegerFlow,
-    PixelCNN,
     Sampled,
     Segmentation,
     SuperResolution,
@@ -44,7 +42,6 @@ from vflow.training.logging import grid
 
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
-ROWS = 2  # of one by a model of whole numbers, which draws them pixel by pixel
 PHOTOS, COLORINGS = 6, 6  # rows and sampled columns of a grid of photos
 VARIANTS = 4  # sampled columns of a grid of enlarged crops, and of masks
 
@@ -173,15 +170,6 @@ def draw_digits(model: Digits | TarFlow, dataset: ImageDataset, device: torch.de
     sampled = model.decode(eps, torch.arange(classes, device=device).repeat(STYLES), (1.0,) * len(eps))
     pictures = sampled.frame.permute(0, 2, 3, 1).cpu().numpy()
     return _samples(pictures.reshape(STYLES, classes, *pictures.shape[1:]), sampled)
-
-
-def draw_whole_numbers(model: IntegerFlow | PixelCNN, dataset: ImageDataset, device: torch.device) -> Samples:
-    """A column per class, or ten where there are none."""
-    columns = model.config.classes or 10
-    labels = torch.arange(columns).repeat(ROWS).to(device) if model.config.classes else None
-    made = model.generate(ROWS * columns, labels, torch.Generator().manual_seed(0))
-    pictures = made.permute(0, 2, 3, 1).cpu().numpy()
-    return Samples(grid(pictures.reshape(ROWS, columns, *pictures.shape[1:])), 0, 0)
 
 
 def draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:

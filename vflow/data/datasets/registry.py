@@ -13,8 +13,6 @@ from vflow.config import (
     ColorizerConfig,
     DataConfig,
     FrameConfig,
-    IntegerFlowConfig,
-    PixelCNNConfig,
     SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
@@ -32,14 +30,7 @@ from vflow.data.datasets.vessels import Vessels
 from vflow.errors import ConfigError, InputError
 from vflow.registry import suitable_datasets
 
-ImageConfig = (
-    ClassConditionalConfig
-    | ColorizerConfig
-    | IntegerFlowConfig
-    | PixelCNNConfig
-    | SuperResolutionConfig
-    | SegmentationConfig
-)
+ImageConfig = ClassConditionalConfig | ColorizerConfig | SuperResolutionConfig | SegmentationConfig
 
 
 class _Examples(Protocol):
@@ -100,14 +91,10 @@ def open_image_dataset(
         InputError: its files are absent or cannot be used.
     """
     require_suitable(config, model.family)
-    glow = model if isinstance(model, IntegerFlowConfig | PixelCNNConfig) else model.glow
+    glow = model.glow
     if config.name == "digits":
-        key = "model" if glow is model else "model.glow"
-        _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1), key)
-        if (
-            isinstance(model, ClassConditionalConfig | IntegerFlowConfig | PixelCNNConfig)
-            and 0 < model.classes < DIGITS
-        ):
+        _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
+        if isinstance(model, ClassConditionalConfig) and 0 < model.classes < DIGITS:
             raise ConfigError(
                 f"data {config.name}: labels are 0..{DIGITS - 1}; set model.classes to {DIGITS}"
             )
@@ -159,15 +146,15 @@ def require_path(config: DataConfig, argument: str) -> str:
     return config.path
 
 
-def _require_size(
-    name: str, size: tuple[int, ...], expected: tuple[int, ...], key: str = "model.glow"
-) -> None:
+def _require_size(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if size != expected:
         shape = "×".join(map(str, expected))
-        raise ConfigError(f"data {name}: frames are {shape}; set {key} height, width and channels to that")
+        raise ConfigError(
+            f"data {name}: frames are {shape}; set model.glow height, width and channels to that"
+        )
 
 
-def _require_square(name: str, size: FrameConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+def _require_square(name: str, size: FrameConfig) -> None:
     if size.height != size.width:
         raise ConfigError(
             f"data {name}: images are square, not {size.width}×{size.height}; set model.glow.width to "

@@ -14,8 +14,6 @@ from vflow.config import (
     ClassConditionalConfig,
     ColorizerConfig,
     DataConfig,
-    IntegerFlowConfig,
-    PixelCNNConfig,
     SuperResolutionConfig,
     VideoConfig,
 )
@@ -241,13 +239,13 @@ def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Ite
             yield photo
 
 
-def check_digits(config: ClassConditionalConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+def check_digits(config: ClassConditionalConfig) -> None:
     """Refuse a model that cannot score the digits of MNIST.
 
     Raises:
         CheckpointError: it has fewer classes than the ten digits, or is of pictures of another size.
     """
-    size = config.glow if isinstance(config, ClassConditionalConfig) else config
+    size = config.glow
     if (size.channels, size.height, size.width) != (1, DIGIT, DIGIT):
         raise CheckpointError(
             f"its images are {size.height}×{size.width}×{size.channels}, those of MNIST {DIGIT}×{DIGIT}×1; "

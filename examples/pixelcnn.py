@@ -3,25 +3,54 @@
 PixelCNN with gates (*Conditional Image Generation with PixelCNN Decoders*): a stack of convolutions over
 the rows above and one over the pixels to the left, so that no pixel above is hidden. Each pixel's
 distribution is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every
-gate.
+gate. Of 300 test digits it has 1.148 bits/dim given their class after 1,400 steps of 8. Run with one thread::
+
+    VFLOW_DATA=… python -m examples.pixelcnn --limit 300
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Literal, Self, final
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vflow.config import PixelCNNConfig
+from examples import digit_models
+from vflow.config import Config, TrainingConfig
 from vflow.models.discrete import DiscreteModel
 from vflow.models.image import ImageBatch
 from vflow.nn.modules import ModuleList
 
 LEVELS = 256
 Labels = Tensor | None
+
+
+class PixelCNNConfig(Config):
+    """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
+
+    height: int = Field(default=28, ge=1, le=256)
+    width: int = Field(default=28, ge=1, le=256)
+    hidden: int = Field(default=32, ge=1, le=512)
+    layers: int = Field(default=6, ge=1, le=64)
+    kernel: int = Field(default=5, ge=3, le=15, description="rows and columns of a convolution; odd")
+    output: Literal["softmax", "logistics"] = Field(
+        default="softmax", description="256 classes, or a mixture of logistics"
+    )
+    mixtures: int = Field(default=5, ge=1, le=32)
+    classes: int = Field(default=10, ge=0, le=1000, description="labels that every layer sees; 0: none")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        return self
+
+
+CONFIG = PixelCNNConfig()
+TRAINING = TrainingConfig(batch_size=8, max_steps=1400, learning_rate=2e-3, ema=0.99)
 
 
 def _down(x: Tensor) -> Tensor:
@@ -245,3 +274,16 @@ def _logistics(h: Tensor) -> Tensor:
     mass = torch.cat([below[:, :, :1], below.diff(dim=2), torch.sigmoid(-argument[:, :, -1:])], 2)
     p = (torch.softmax(weight, 1)[:, :, None] * mass).sum(1)
     return torch.log(p * (1 - 1e-5) + 1e-5 / LEVELS)
+
+
+def make() -> PixelCNN:
+    """The model, untrained."""
+    return PixelCNN(CONFIG)
+
+
+def main() -> None:
+    digit_models.main(["pixelcnn"], __doc__)
+
+
+if __name__ == "__main__":
+    main()

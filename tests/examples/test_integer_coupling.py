@@ -5,10 +5,9 @@ import itertools
 import pytest
 import torch
 
+from examples.integer_flow import ChannelPermutation, ExactDenseNet, IntegerCoupling
 from vflow.bijections.base import Chain
-from vflow.bijections.integer import ChannelPermutation, IntegerCoupling
 from vflow.bijections.reshape import Squeeze
-from vflow.models.integer_flow import ExactDenseNet
 
 
 def coupling(channels: int, seed: int = 0) -> IntegerCoupling:

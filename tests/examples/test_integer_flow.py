@@ -5,9 +5,8 @@ import itertools
 import pytest
 import torch
 
-from vflow.config import IntegerFlowConfig
+from examples.integer_flow import IntegerFlow, IntegerFlowConfig, LogisticMixture, logistic_quantile
 from vflow.models import ImageBatch
-from vflow.models.integer_flow import IntegerFlow, LogisticMixture, logistic_quantile
 from vflow.priors.discretized_logistic import log_masses
 
 

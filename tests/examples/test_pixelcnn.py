@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
+from examples.pixelcnn import PixelCNN, PixelCNNConfig, _logistics
 from examples.row_lstm import row_lstm
-from vflow.config import PixelCNNConfig
-from vflow.models.pixelcnn import PixelCNN, _logistics
 
 NETWORKS = ["gated", "row-lstm"]
 
