@@ -1,5 +1,5 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long mutants pins pins-advance count lint format e2e bench accept wheel clean
+.PHONY: help app test test-long test-cluster mutants pins pins-advance count lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -14,6 +14,7 @@ help:
 	@echo "make app        runs the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
 	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x'; JOBS=1 for one process)"
 	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
+	@echo "make test-cluster  runs the tests with S3, Ray and Slurm's stand-in, all on this machine"
 	@echo "make mutants    puts known faults into copies of the code, one by one, and checks that tests notice (hours; ARGS='--only crps')"
 	@echo "make pins       compares what the code computes with an earlier commit (BASE=commit; else that of pins/base)"
 	@echo "make pins-advance  makes the present commit of main the one to compare with, when a submission begins"
@@ -35,6 +36,9 @@ test: setup-test
 
 test-long: setup-test
 	@$(PYTEST) -m long $(ARGS)
+
+test-cluster: setup-test setup-test-cluster
+	@$(PYTEST) -m cluster tests/cluster $(ARGS)
 
 mutants: setup-test
 	@$(BIN)/python scripts/mutants.py $(ARGS)

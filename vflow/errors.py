@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 _LONGEST = 2_000
 _NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory|bad_alloc|ALLOC_FAILED")
@@ -52,6 +53,21 @@ def naming_memory(remedy: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             raise InputError(f"out of memory; {remedy}") from error
         raise
+
+
+def require(module: str, what: str, extra: str) -> None:
+    """Refuse to go on without an optional package.
+
+    Raises:
+        ConfigError: ``module`` is not installed; names the extra that brings it.
+    """
+    try:
+        found = find_spec(module) is not None
+    except ImportError:
+        found = False
+    if not found:
+        remedy = f"install vflow-torch's extra '{extra}' (in its checkout: pip install -e '.[{extra}]')"
+        raise ConfigError(f"{what} needs {module}, which is not installed; {remedy}")
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,7 @@ from vflow import catalog, cli, registry
 from vflow.checkpoint import load, save_checkpoint
 from vflow.errors import CheckpointError
 from vflow.pipelines.batch.records import Manifest
+from vflow.pipelines.batch.stores import Folder
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (20, 12, 3), dtype=np.uint8)
 
@@ -126,7 +127,7 @@ def test_batches_are_shared_out_and_go_on(model: Path, tmp_path: Path) -> None:
     assert not (out / "b").exists()
     assert vflow(*call, "--output", out, "--shard", "2/2") == 0
     assert np.array_equal(saved(out / "b/negative.png"), mixed(1))
-    assert {*Manifest(out, (1, 2)).entries} == {"a"} and {*Manifest(out, (2, 2)).entries} == {"b"}
+    assert [{*Manifest(Folder(out), (index, 2)).entries} for index in (1, 2)] == [{"a"}, {"b"}]
     kept = (out / "a/negative.png").stat().st_mtime_ns
     (out / "b/negative.png").unlink()
     for shard in ("1/2", "2/2"):

@@ -14,8 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import require
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, require
 from vflow.flags import Whole
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")

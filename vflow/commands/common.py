@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -50,21 +49,6 @@ CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
 NONE_GIVEN = Common()
 
 
-def require(module: str, what: str, extra: str) -> None:
-    """Refuse to go on without an optional package.
-
-    Raises:
-        ConfigError: ``module`` is not installed; names the extra that brings it.
-    """
-    try:
-        found = find_spec(module) is not None
-    except ImportError:
-        found = False
-    if not found:
-        remedy = f"install vflow-torch's extra '{extra}' (in its checkout: pip install -e '.[{extra}]')"
-        raise ConfigError(f"{what} needs {module}, which is not installed; {remedy}")
-
-
 def note(text: str) -> None:
     """A remark for people, in a line on stderr."""
     print(f"note: {printable(text)}", file=sys.stderr)
@@ -106,7 +90,9 @@ def chosen_checkpoints(
     unreadable: list[tuple[Item, InputError]] = []
     for item in items:
         try:
-            choice = choose(media.read_frames(item.paths).frames, purpose, names)
+            with item.fetched():
+                frames = media.read_frames(item.paths).frames
+            choice = choose(frames, purpose, names)
             found.setdefault(choice.name, []).append(item)
         except InputError as error:
             unreadable.append((item, error))

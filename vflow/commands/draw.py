@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Task
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.batch.records import Record
+    from vflow.pipelines.batch.stores import Store
     from vflow.pipelines.batch.tasks import SamplingTask
 
 C = TypeVar("C", bound="Config")
@@ -53,7 +54,7 @@ class RunFlags(ABC):
     """A folder, a shipped name or a hub id; auto chooses for each clip by what it shows (the default; in
     colorize, upscale and digits: colorizer, enlarge, digits)."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for what is drawn, manifest.jsonl and run.json."""
+    """Folder for what is drawn, manifest.jsonl and run.json; may be s3://BUCKET/FOLDER."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
@@ -114,23 +115,22 @@ class RunFlags(ABC):
         """Run ``task`` over ``items``; returns the exit code, 1 if some failed."""
         from vflow.pipelines.batch import engine
 
-        summary = engine.run(items, task, options, report=self._report)
+        summary = engine.run(items, task, options, report=lambda entry: self._report(entry, options.store))
         count = len(summary.done) + len(summary.failed)
         if count > 1:
             done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
             print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)
         return 1 if summary.failed else 0
 
-    def _report(self, entry: dict[str, Any]) -> None:
+    def _report(self, entry: dict[str, Any], store: Store) -> None:
         """Print the path of an item's outputs, or its entry; errors go to stderr."""
         if entry["status"] == "failed":
             print(f"error: {entry['error']}", file=sys.stderr)
         if self.json:
             print(json.dumps(entry), flush=True)
         elif entry["status"] == "done":
-            assert self.output is not None
             only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
-            print(self.output / only[0], flush=True)
+            print(store.full(only[0]), flush=True)
 
 
 @contextmanager

@@ -22,9 +22,8 @@ from vflow.commands.common import (
     note,
     open_model,
     parse_temperature,
-    require,
 )
-from vflow.errors import CheckpointError, ConfigError
+from vflow.errors import CheckpointError, ConfigError, require
 from vflow.flags import File, Text, Whole
 
 if TYPE_CHECKING:

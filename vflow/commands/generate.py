@@ -68,7 +68,7 @@ class GenerateVideo(Batch, Predict):
     """Draw futures of every clip of folders, globs and manifests."""
 
     input: Inputs = ()
-    """Clips, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
+    """Clips, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}; all may be s3://…."""
     batch_size: Whole = None
     """Futures of a clip drawn at once (64; rain: always 4 members); outputs do not depend on it."""
     folder_per_item: ClassVar[bool] = True

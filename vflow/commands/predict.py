@@ -13,6 +13,7 @@ from vflow.commands.common import chosen_checkpoints, note, parse_temperature
 from vflow.commands.draw import RunFlags, resolve
 from vflow.errors import ConfigError
 from vflow.flags import File, Inputs, Number, Text, Whole
+from vflow.remote import as_url
 
 if TYPE_CHECKING:
     from vflow.config import NowcastConfig, VideoConfig
@@ -96,7 +97,10 @@ class Predict(RunFlags):
             return super().run()
         self.check()
         items, failed = self.find(), 0
-        for name, own in chosen_checkpoints(items, "futures", self.families).items():
+        chosen = chosen_checkpoints(items, "futures", self.families)
+        if len(chosen) > 1 and self.output and as_url(self.output):
+            raise ConfigError(f"--checkpoint: {self.output} takes results of one model; name it")
+        for name, own in chosen.items():
             command = replace(self, checkpoint=name)
             failed = max(failed, command.draw(own, command.task(), len(items) > 1))
         return failed

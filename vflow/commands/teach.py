@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from vflow.catalog import AUTO
-from vflow.commands.common import require
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, require
 from vflow.flags import Inputs, Number, Whole
 
 GIB = 1 << 30

@@ -6,8 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from vflow.commands.common import require
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, require
 from vflow.training.args import TrainOptions
 
 

@@ -6,22 +6,21 @@ A file gets its final name when it is complete, never before; an item is done wh
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 from vflow.data import media
-from vflow.disk import file_sha256, real_path
+from vflow.disk import file_sha256, parse_json
 from vflow.errors import InputError, counted, naming_memory, printable
-from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match
+from vflow.pipelines.batch.records import Entry, Manifest, outputs_match
+from vflow.pipelines.batch.stores import Store, open_store
 
 RECORD = "run.json"
 """Name of the record of the settings that the newest outputs were made with."""
@@ -53,7 +52,7 @@ class Options:
     """Treatment of outputs and errors.
 
     Attributes:
-        output: folder of everything that is written.
+        output: folder of everything that is written, or its address.
         flat: an item's files lie in ``output`` itself, not in ``output/<item>/``.
         on_existing: ``skip`` goes on with an earlier run: it keeps outputs whose bytes match, makes those
             that are missing or damaged, and refuses to replace any of other settings or of another input;
@@ -68,9 +67,19 @@ class Options:
     on_error: Literal["continue", "fail"] = "continue"
     shard: tuple[int, int] = (1, 1)
 
-    def home(self, item: Item) -> Path:
-        """Folder of an item's outputs."""
-        return self.output if self.flat else self.output / item.name
+    @cached_property
+    def store(self) -> Store:
+        """Where everything is written."""
+        return open_store(self.output)
+
+    @property
+    def writer(self) -> str:
+        """Name of this writer among those of the same outputs."""
+        return "{}-of-{}".format(*self.shard)
+
+    def home(self, item: Item) -> str:
+        """Folder of an item's outputs, in the store; empty: the store itself."""
+        return "" if self.flat else item.name
 
 
 @dataclass
@@ -97,13 +106,12 @@ def run(
         ConfigError: another process writes there and does not end.
     """
     index, count = options.shard
-    with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
-        with _naming(options.output):
-            manifest = Manifest(options.output, options.shard)
+    with options.store.lock(f".lock-{options.writer}"):
+        with _naming(options.store):
+            manifest = Manifest(options.store, options.shard)
             manifest.compact()  # a killed run may have left half a line at the end
             _refuse_other_settings(items[index - 1 :: count], task, options, manifest)
-            if not (options.output / RECORD).exists():
-                _write_record(task, options)
+            _claim(task, options)
         summary = Summary()
         for item in items[index - 1 :: count]:
             entry, skipped = _one(item, task, options, manifest)
@@ -115,20 +123,44 @@ def run(
     return summary
 
 
-def _write_record(task: Task, options: Options) -> None:
-    path, text = options.output / RECORD, json.dumps(task.run_record(), indent=2) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
-        with media.atomic_write(path) as draft:
-            draft.write_text(text, encoding="utf-8")
+def _record(task: Task) -> str:
+    return json.dumps(task.run_record(), indent=2) + "\n"
+
+
+def _claim(task: Task, options: Options) -> None:
+    """Put the record if there is none; where no lock does, that of other settings keeps this writer out."""
+    store, text = options.store, _record(task)
+    there = store.claim(RECORD, text)
+    if store.locks or there == text:
+        return
+    if options.on_existing == "overwrite":
+        store.write(RECORD, text)
+        return
+    try:
+        old, now = parse_json(there), parse_json(text)
+        changed = [key for key in task.cache_key() if key != "torch" and old.get(key) != now.get(key)]
+    except (ValueError, AttributeError):
+        changed = ["all"]
+    if changed:
+        raise InputError(
+            f"{store.full(RECORD)}: of other settings ({', '.join(changed)}); {media.OTHER_OUTPUT}"
+        )
+
+
+def _renew_record(task: Task, options: Options) -> None:
+    """Put the record of what is now made in place of an earlier run's, which held until now."""
+    text = _record(task)
+    if options.store.locks and options.store.claim(RECORD, text) != text:
+        options.store.write(RECORD, text)
 
 
 @contextmanager
-def _naming(folder: Path) -> Iterator[None]:
+def _naming(store: Store) -> Iterator[None]:
     """Context that turns a folder's refusal to be written into a one-line error."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{folder}: cannot write ({error.strerror}); choose another --output") from error
+        raise InputError(f"{store}: cannot write ({error.strerror}); choose another --output") from error
 
 
 def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
@@ -137,7 +169,7 @@ def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item
     Raises:
         InputError: the output folder holds outputs of other settings that are to stay.
     """
-    known = Manifest(options.output, options.shard)
+    known = Manifest(options.store, options.shard)
     index, count = options.shard
     own = items[index - 1 :: count]
     _refuse_other_settings(own, task, options, known)
@@ -147,7 +179,8 @@ def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item
 def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
     if old is None or not all(path.exists() for path in item.paths):
         return False
-    return _reusable({**task.cache_key(), "input_sha256": item.sha256()}, old, options)
+    with item.fetched():
+        return _reusable({**task.cache_key(), "input_sha256": item.sha256()}, old, options)
 
 
 def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:
@@ -156,23 +189,24 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
     The entry of an item that failed is that of an earlier run's outputs, if any: they still lie there.
     """
     began, old, refused = time.monotonic(), manifest.find(item.name), False
-    entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.cache_key()}
+    entry: Entry = {"item": item.name, "inputs": item.given, **task.cache_key(), "input_sha256": None}
     try:
-        missing = [path for path in item.paths if not path.exists()]
-        entry["input_sha256"] = None if missing else item.sha256()
-        if old and _reusable(entry, old, options):
-            manifest.adopt(old)
-            return old, True
-        _guard(item, entry, options, old)
-        with naming_memory(f"{item.name} does not fit; use a smaller input or draw fewer samples"):
-            entry |= _produce(item, task, options, manifest)
+        with item.fetched():
+            if all(path.exists() for path in item.paths):
+                entry["input_sha256"] = item.sha256()
+            if old and _reusable(entry, old, options):
+                manifest.adopt(old)
+                return old, True
+            _guard(item, entry, options, old)
+            with naming_memory(f"{item.name} does not fit; use a smaller input or draw fewer samples"):
+                entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
     except BrokenPipeError:  # nobody reads our notes any more, which is no fault of the item
         raise
     except (InputError, OSError) as error:
         refused = isinstance(error, _RefusedError)
         kept = old if old and old.get("outputs") else {"outputs": {}}
-        entry |= {**kept, "status": "failed", "error": _explain(error)}
+        entry |= {**kept, "status": "failed", "error": item.telling(_explain(error))}
     entry["duration_s"] = round(time.monotonic() - began, 3)
     if not (refused and old):
         manifest.add(entry)
@@ -185,7 +219,7 @@ def _reusable(entry: Entry, old: Entry, options: Options) -> bool:
     same = all(old.get(key) == value for key, value in entry.items() if key not in ("item", "inputs"))
     if not (same and old.get("status") == "done" and options.on_existing == "skip"):
         return False
-    return outputs_match(options.output, old)
+    return outputs_match(options.store, old)
 
 
 def _refuse_other_settings(items: Iterable[Item], task: Task, options: Options, known: Manifest) -> None:
@@ -201,66 +235,56 @@ def _refuse_other_settings(items: Iterable[Item], task: Task, options: Options, 
             ]
             if changed:
                 what = f"has {item.name} with other settings ({'; '.join(changed)})"
-                raise InputError(f"{options.output}: {what}; {media.OTHER_OUTPUT}")
+                raise InputError(f"{options.store}: {what}; {media.OTHER_OUTPUT}")
 
 
-def _outputs_there(options: Options, entry: Entry) -> list[Path]:
+def _outputs_there(options: Options, entry: Entry) -> list[str]:
     """Outputs of an entry that still exist, whatever their bytes."""
-    return [path for path in (options.output / name for name in entry.get("outputs", {})) if path.is_file()]
+    return [name for name in entry.get("outputs", {}) if options.store.has(name)]
 
 
 def _guard(item: Item, entry: Entry, options: Options, old: Entry | None) -> None:
     """Refuse to write outside the output folder, into the item's input folder, or over unwanted outputs."""
-    if not options.flat and not is_inside(options.output, item.name):
-        raise _RefusedError(f"{item.name}: outputs would lie outside {options.output}; choose another name")
-    home = real_path(options.home(item))
-    for path in item.paths:
-        if path.is_dir() and real_path(path) == home:
-            text = "outputs would go into the input's own folder; choose another --output"
-            raise _RefusedError(f"{path}: {text}")
+    if not options.flat and not options.store.contains(item.name):
+        raise _RefusedError(f"{item.name}: outputs would lie outside {options.store}; choose another name")
+    try:
+        options.store.check_keeps(item, options.home(item))
+    except InputError as error:
+        raise _RefusedError(str(error)) from error
     there = _outputs_there(options, old or {})
     if options.on_existing == "error":
-        _refuse_existing(there)
+        _refuse_existing(options.store, there)
     another = entry["input_sha256"] not in (None, (old or {}).get("input_sha256"))
     if there and another and options.on_existing == "skip":
-        raise _RefusedError(f"{options.output}: has {item.name} of another input; {media.OTHER_OUTPUT}")
+        raise _RefusedError(f"{options.store}: has {item.name} of another input; {media.OTHER_OUTPUT}")
 
 
-def _refuse_existing(paths: Iterable[Path]) -> None:
-    if there := next((path for path in paths if path.is_file()), None):
-        raise _RefusedError(f"{there}: {media.EXISTS}")
+def _refuse_existing(store: Store, names: Iterable[str]) -> None:
+    if there := next((name for name in names if store.has(name)), None):
+        raise _RefusedError(f"{store.full(there)}: {media.EXISTS}")
 
 
 def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> Entry:
-    """Run the task in a temporary folder beside the outputs, then give its files their final names."""
-    index, count = options.shard
-    temporary = options.output / f".partial-{index}-of-{count}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    """Run the task in a temporary folder, beside local outputs, then give its files their final names."""
+    store, home = options.store, PurePosixPath(options.home(item))
+    with store.scratch(f".partial-{options.writer}") as temporary:
         fields = task.run(item, temporary)
         made = sorted(path for path in temporary.rglob("*") if path.is_file())
-        home = options.home(item)
-        finals = {path: home / path.relative_to(temporary) for path in made}
-        names = {path: final.relative_to(options.output).as_posix() for path, final in finals.items()}
+        names = {path: (home / path.relative_to(temporary).as_posix()).as_posix() for path in made}
         outputs = {names[path]: file_sha256(path) for path in made}
-        media.check_keeps(item.paths, finals.values())
+        store.check_keeps(item, options.home(item), outputs)
         shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
         if shared and (other := manifest.owner(outputs, item.name)):
             raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
         if options.on_existing == "error":
-            _refuse_existing(finals.values())
-        _write_record(task, options)  # that of an earlier run held for its outputs until now
-        for path, final in finals.items():
-            final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, final)
+            _refuse_existing(store, outputs)
+        _renew_record(task, options)
+        store.publish(names)
         if stale := _remove_stale(manifest, item.name, outputs):
             print(
                 f"note: {printable(item.name)}: other settings; {counted(stale, 'earlier file')} deleted",
                 file=sys.stderr,
             )
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {**fields, "outputs": outputs}
 
 
@@ -272,17 +296,13 @@ def _remove_stale(manifest: Manifest, item: str, outputs: dict[str, str]) -> int
     written = (manifest.find(item) or {}).get("outputs", {})
     stale = []
     for name, sha in written.items():
-        path = manifest.folder / name
-        if name in outputs or not path.is_file():
+        if name in outputs or not manifest.store.has(name):
             continue
         # Of what lies in the item's own folder the owner is known; asking for it goes through all entries.
         own = name.startswith(f"{item}/")
-        if (own or not manifest.owner([name], item)) and file_sha256(path) == sha:
-            path.unlink()
-            stale.append(path)
-    for parent in {path.parent for path in stale} - {manifest.folder}:
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
+        if (own or not manifest.owner([name], item)) and manifest.store.sha256(name) == sha:
+            stale.append(name)
+    manifest.store.remove(stale)
     return len(stale)
 
 

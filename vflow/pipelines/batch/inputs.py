@@ -7,7 +7,8 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,17 +16,35 @@ from vflow.config import Config, parse
 from vflow.data import media
 from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import ConfigError, InputError
+from vflow.remote import Staging, as_url
 
 
 @dataclass(frozen=True)
 class Item:
     """One unit of work: the name of its outputs, and its files or folder in the given order.
 
-    An item that is drawn from its name alone, such as a class of digits, has no files.
+    An item that is drawn from its name alone, such as a class of digits, has no files. Those of a remote one
+    are in a ``staging``, and have their bytes while ``fetched``.
     """
 
     name: str
     paths: tuple[Path, ...]
+    staging: Staging | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def given(self) -> list[str]:
+        """Its paths, or addresses, as people gave them."""
+        return [(self.staging and self.staging.url(path)) or str(path) for path in self.paths]
+
+    def fetched(self) -> AbstractContextManager[None]:
+        """Context in which its files can be read; raises InputError where they cannot be fetched."""
+        return self.staging.fetched(self.paths) if self.staging else nullcontext()
+
+    def telling(self, text: str) -> str:
+        """An error about its files, with their addresses for the paths of copies."""
+        for path, given in zip(self.paths, self.given, strict=True):
+            text = text.replace(str(path), given)
+        return text
 
     def sha256(self) -> str:
         """Hash over the bytes of all files, in order; their names and places do not count."""
@@ -201,18 +220,21 @@ def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> li
     """
     if not given:
         raise ConfigError("--input: give files, folders, a glob in quotes, or a JSONL manifest")
-    skip = real_path(output) if output else None
-    found = [one for path in given for one in _expand(path, unit, skip)]
+    staging = Staging()
+    skip = real_path(staging.local(output)) if output else None
+    found = [one for path in given for one in _expand(path, unit, skip, staging)]
     unnamed = [one.paths[0] for one in found if one.name is None]
     names = iter(name_items(unnamed))
-    items = [Item(next(names) if one.name is None else one.name, one.paths) for one in found]
+    items = [Item(next(names) if one.name is None else one.name, one.paths, staging) for one in found]
     _require_distinct(items)
     return items
 
 
-def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
+def _expand(given: Path, unit: Unit, skip: Path | None, staging: Staging) -> list[_Source]:
+    path = staging.place(given)
     if path.suffix.lower() == ".jsonl":
-        return _read_manifest(path, unit)
+        with staging.fetched([path]):
+            return _read_manifest(path, unit, staging)
     if path.is_dir():
         if real_path(path) == skip:
             text = "outputs would lie among the inputs, and be taken for some by the next run"
@@ -265,7 +287,7 @@ def _stills(folder: Path) -> set[Path]:
     return {path for path in media.list_media(folder) if path.suffix.lower() in media.STILL_SUFFIXES}
 
 
-def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
+def _read_manifest(path: Path, unit: Unit, staging: Staging) -> list[_Source]:
     try:
         lines = read_regular(path).decode("utf-8-sig").split("\n")  # JSON may hold other line separators
     except (OSError, UnicodeDecodeError) as error:
@@ -274,7 +296,7 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        found.append(_read_line(f"{path}, line {number}", path.parent, line))
+        found.append(_read_line(f"{path}, line {number}", path.parent, line, staging))
         name = found[-1].name
         if name and (first := taken.setdefault(name.casefold(), number)) != number:
             raise ConfigError(f"{path}, line {number}: name {name!r} is that of line {first}; give another")
@@ -285,7 +307,7 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     return found
 
 
-def _read_line(source: str, folder: Path, text: str) -> _Source:
+def _read_line(source: str, folder: Path, text: str, staging: Staging) -> _Source:
     try:
         data = parse_json(text)
     except ValueError as error:
@@ -296,7 +318,8 @@ def _read_line(source: str, folder: Path, text: str) -> _Source:
         raise ConfigError(f"{source}: no input; name a file, a folder, or the images of one clip")
     if line.name is not None and not _is_name(line.name):
         raise ConfigError(f"{source}: name {line.name!r} must be a relative path, no part with a leading dot")
-    return _Source(tuple(folder / one for one in inputs), line.name)
+    places = [Path(one if as_url(one) else staging.url(folder / one) or folder / one) for one in inputs]
+    return _Source(tuple(staging.place(each, is_file=bool(each.suffix)) for each in places), line.name)
 
 
 def _is_name(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -16,9 +15,9 @@ from pydantic import Field, create_model
 from vflow.config import Config, parse
 from vflow.config.ranges import MAX_FPS, MIN_FPS
 from vflow.config.settings import Settings, Shown
-from vflow.data import media
-from vflow.disk import file_sha256, parse_json, read_regular, real_path
+from vflow.disk import parse_json, read_regular
 from vflow.errors import InputError
+from vflow.pipelines.batch.stores import Store
 from vflow.pipelines.common import temperature_text, versions
 from vflow.pipelines.video.predict import PredictSettings
 
@@ -172,20 +171,20 @@ Entry = dict[str, Any]
 
 
 class Manifest:
-    """``manifest.jsonl`` of an output folder (``manifest-i-of-n.jsonl`` for shard i of n).
+    """``manifest.jsonl`` of a store of outputs (``manifest-i-of-n.jsonl`` for shard i of n).
 
     Entries of all shards' files are known to ``find``; only the own file is written. It has all
     items of its run, also those that another shard's run had done.
     """
 
-    def __init__(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, store: Store, shard: tuple[int, int] = (1, 1)) -> None:
         index, count = shard
-        name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
-        self.folder, self.path = folder, folder / name
+        self.store = store
+        self.name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
         self.others: dict[str, Entry] = {}
-        for path in sorted(folder.glob("manifest*.jsonl")):
-            self.others |= {} if path.name == name else _read(path)
-        self.entries = _read(self.path) if self.path.is_file() else {}
+        for name in store.lists("manifest"):
+            self.others |= {} if name == self.name else _read(store, name)
+        self.entries = _read(store, self.name)
 
     def find(self, item: str) -> Entry | None:
         """Last entry of an item, from the own file or another shard's."""
@@ -198,12 +197,9 @@ class Manifest:
         return next((k for k, e in known.items() if k != item and wanted & e.get("outputs", {}).keys()), None)
 
     def add(self, entry: Entry) -> None:
-        """Append an entry and have it on disk."""
+        """Append an entry and have it stored."""
         self.entries[entry["item"]] = entry
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(_line(entry))
-            file.flush()
-            os.fsync(file.fileno())
+        self.store.append(self.name, entry["item"], _line(entry))
 
     def adopt(self, entry: Entry) -> None:
         """Take an entry over from another file; ``compact`` writes it."""
@@ -211,38 +207,28 @@ class Manifest:
 
     def compact(self) -> None:
         """Keep one line per item, its last."""
-        if self.entries or self.path.is_file():
-            with media.atomic_write(self.path) as draft:
-                draft.write_text("".join(map(_line, self.entries.values())), encoding="utf-8")
+        if self.entries or self.store.has(self.name):
+            self.store.rewrite(self.name, {item: _line(entry) for item, entry in self.entries.items()})
 
 
-def is_inside(folder: Path, name: str) -> bool:
-    """True if ``name`` stays inside ``folder``, whatever it spells and wherever links lead."""
-    return real_path(folder) in real_path(folder / name).parents
-
-
-def outputs_match(folder: Path, entry: Entry) -> bool:
+def outputs_match(store: Store, entry: Entry) -> bool:
     """True if all outputs of an entry are there, with the bytes that were written."""
-    return all(
-        (folder / name).is_file() and file_sha256(folder / name) == sha
-        for name, sha in entry["outputs"].items()
-    )
+    return all(store.has(name) and store.sha256(name) == sha for name, sha in entry["outputs"].items())
 
 
 def _line(entry: Entry) -> str:
     return json.dumps(entry) + "\n"  # ASCII: names of files need not be text
 
 
-def _read(path: Path) -> dict[str, Entry]:
+def _read(store: Store, name: str) -> dict[str, Entry]:
     """Entries of a manifest, but for those whose item is simply not done: half a line of a killed run, or
     outputs outside the manifest's folder, which no run writes."""
     entries: dict[str, Entry] = {}
-    folder = real_path(path.parent)  # once: there may be 100,000 outputs
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in store.lines(name):
         try:
             entry = parse_json(line)
             item, entry["outputs"] = entry["item"], dict(entry.get("outputs", {}))
-            if all(folder in real_path(folder / name).parents for name in entry["outputs"]):
+            if all(map(store.contains, entry["outputs"])):
                 entries[item] = entry
         except (ValueError, KeyError, TypeError):
             continue
