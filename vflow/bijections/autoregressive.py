@@ -37,10 +37,10 @@ class Autoregressive(VectorBijection):
         return z, log_slope.sum(1)
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        run = self.net.prepare()
+        run = self.net.prepare(context)
         x, ladj = torch.zeros_like(z), torch.zeros_like(z[:, 0])
         for index in self.net.order.argsort().tolist():
-            h = run(x, context)[:, index].to(z.dtype)
+            h = run(x)[:, index].to(z.dtype)
             value, log_slope = self.element.inverse(z[:, index], h)
             x = torch.cat([x[:, :index], value[:, None], x[:, index + 1 :]], 1)
             ladj = ladj + log_slope

@@ -15,8 +15,7 @@ from vflow.bijections.element import Affine, Element
 from vflow.nn.masked import MADE
 from vflow.nn.modules import ModuleList
 
-Parameters = Callable[[Tensor, Tensor], Tensor]
-Cache = tuple[Tensor, Tensor]  # keys and values of the tokens so far, (B, heads, tokens, channels of a head)
+Cache = Tensor  # keys and values of the tokens so far, (2, B, heads, tokens, channels of a head)
 
 
 @final
@@ -49,19 +48,15 @@ class CausalLayer(nn.Module):
     def forward(self, h: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         """Tokens (B, n, hidden) that follow those of ``cache``: their features, and the cache with them."""
         qkv = self.qkv(self.attention_norm(h)).unflatten(2, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
-        later = torch.full((q.shape[2], k.shape[2]), -math.inf, dtype=q.dtype, device=q.device)
-        scores = torch.baddbmm(
-            later.triu(1 + k.shape[2] - q.shape[2]),
-            q.flatten(0, 1),
-            k.flatten(0, 1).transpose(1, 2),
-            alpha=q.shape[3] ** -0.5,
-        )
-        seen = (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, self.heads))
+        qkv = qkv.permute(2, 0, 3, 1, 4)
+        kept = qkv[1:] if cache is None else torch.cat([cache, qkv[1:]], 3)
+        q, k, v = (x.flatten(0, 1) for x in (qkv[0], *kept))
+        later = torch.full((q.shape[1], k.shape[1]), -math.inf, dtype=q.dtype, device=q.device)
+        later = later.triu(1 + k.shape[1] - q.shape[1])
+        scores = torch.baddbmm(later, q, k.transpose(1, 2), alpha=q.shape[2] ** -0.5)
+        seen = (scores.softmax(-1) @ v).unflatten(0, (-1, self.heads))
         h = h + self.attention_out(seen.transpose(1, 2).flatten(2))
-        return h + self.mlp(self.mlp_norm(h)), (k, v)
+        return h + self.mlp(self.mlp_norm(h)), kept
 
 
 class TransformerSize(NamedTuple):
@@ -176,18 +171,14 @@ class TransformerBlock(Bijection):
         given = self._to_tokens(context, context.shape[1])
         return given if given.shape[1] == 1 else given.repeat_interleave(self.parts, 1)
 
-    def _prepare(self) -> Parameters:
-        """Tokens x (B, n, token) and their features → parameters (B, n, token, count), float32 or wider.
+    def _element_parameters(self, features: Tensor) -> Callable[[Tensor], Tensor]:
+        """Given features (B, n, hidden): tokens (B, n, token) → (B, n, token, count), float32 or wider."""
+        h = self.net_out(features).unflatten(2, (self.token, -1))
+        within = None if self.net_within is None else self.net_within.prepare(features.flatten(0, 1))
 
-        Masked weights are computed once, for many runs.
-        """
-        within = None if self.net_within is None else self.net_within.prepare()
-
-        def parameters(x: Tensor, features: Tensor) -> Tensor:
-            h = self.net_out(features).unflatten(2, (self.token, -1))
-            if within is not None:
-                h = h + within(x.flatten(0, 1), features.flatten(0, 1)).unflatten(0, x.shape[:2])
-            return h.to(accumulation_dtype(x.dtype))
+        def parameters(x: Tensor) -> Tensor:
+            found = h if within is None else h + within(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            return found.to(accumulation_dtype(x.dtype))
 
         return parameters
 
@@ -195,7 +186,7 @@ class TransformerBlock(Bijection):
         tokens = self._to_tokens(x, self.token)
         before = [F.pad(tokens, (0, 0, offset, 0))[:, : tokens.shape[1]] for offset in self.offsets]
         features, _ = self.net(torch.cat(before, 2), self._given(context))
-        z, log_slope = self.element.forward(tokens, self._prepare()(tokens, features))
+        z, log_slope = self.element.forward(tokens, self._element_parameters(features)(tokens))
         return self._to_image(z, x), self._to_image(log_slope, x).sum(1)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
@@ -213,7 +204,6 @@ class TransformerBlock(Bijection):
     ) -> tuple[Tensor, Tensor]:
         """Inverse of ``transform``; with ``guidance`` a second half of ``given`` is what it leads from."""
         tokens, slopes, caches = self._to_tokens(z, self.token), [], None
-        parameters = self._prepare()
         found = [torch.zeros_like(tokens[:, :1])] * max(self.offsets)
         for index, latent in enumerate(tokens.split(1, 1)):
             before = torch.cat([found[-offset] for offset in self.offsets], 2)
@@ -222,21 +212,25 @@ class TransformerBlock(Bijection):
                 before = before.repeat(2, 1, 1)
             features, caches = self.net(before, seen, index, caches)
             weight = None if guidance is None else guidance * index / max(tokens.shape[1] - 1, 1)
-            value, log_slope = self._decode_token(parameters, latent, features, weight)
+            value, log_slope = self._decode_token(self._element_parameters(features), latent, weight)
             found.append(value)
             slopes.append(log_slope)
         x = torch.cat(found[max(self.offsets) :], 1)
         return self._to_image(x, z), self._to_image(torch.cat(slopes, 1), z).sum(1)
 
     def _decode_token(
-        self, parameters: Parameters, z: Tensor, features: Tensor, weight: float | None
+        self, parameters: Callable[[Tensor], Tensor], z: Tensor, weight: float | None
     ) -> tuple[Tensor, Tensor]:
-        """Inverse of f for one token z (B, 1, token): at once, or one number more with each step."""
-        x = torch.zeros_like(z)
-        for _ in range(1 if self.net_within is None else self.token):
-            h = parameters(x if weight is None else x.repeat(2, 1, 1), features)
+        """Inverse of f for one token z (B, 1, token): at once, or one number after another."""
+        parts = 1 if self.net_within is None else self.token
+        x, slopes = torch.zeros_like(z), []
+        for own in range(0, self.token, self.token // parts):
+            h = parameters(x if weight is None else x.repeat(2, 1, 1))
             if weight is not None:
                 h, without = h.chunk(2)
                 h = h + weight * (h - without)
-            x, log_slope = self.element.inverse(z, h)  # of each number right once those before it are
-        return x, log_slope
+            part = slice(own, own + self.token // parts)
+            value, log_slope = self.element.inverse(z[..., part], h[:, :, part])
+            x = torch.cat([x[..., :own], value, x[..., part.stop :]], 2)
+            slopes.append(log_slope)
+        return x, torch.cat(slopes, 2)

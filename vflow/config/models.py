@@ -418,6 +418,7 @@ class ClassConditionalConfig(Config):
 
     family: ClassVar[str] = "digits"
     leaves_parts_out: ClassVar[bool] = False
+    rows: ClassVar[int] = 8  # digits of a chunk
     kind: str
     glow: FrameConfig
     classes: int = Field(default=10, ge=1, le=1000, description="1: no classes are told apart")
@@ -515,6 +516,7 @@ class PatchFlowConfig(FrameConfig):
 class TarFlowConfig(ClassConditionalConfig):
     """Class-conditional flow of small grey images: a TarFlow (Zhai et al. 2024)."""
 
+    rows: ClassVar[int] = 32  # a pass for each patch costs little more for many
     kind: Literal["tarflow"] = "tarflow"
     glow: PatchFlowConfig = PatchFlowConfig()
     condition: Count = Field(default=32, description="features of the label at each patch")

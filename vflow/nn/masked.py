@@ -48,14 +48,24 @@ class AutoregressiveNet(nn.Module, ABC):
 
     order: Tensor
     count: int
+    context_in: nn.Linear | None
 
     @abstractmethod
-    def prepare(self) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """The network with its masked weights computed once: x (B, D), context (B, F) → (B, D, count)."""
+    def prepare(self, context: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """The network given ``context`` (B, F), for many calls: x (B, D) → outputs (B, D, count)."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """x (B, D) and context (B, F) or None → outputs (B, D, count)."""
-        return self.prepare()(x, context)
+        return self.prepare(context)(x)
+
+    def _projected(self, context: Tensor | None) -> Tensor | None:
+        """What the context adds to the first layer, if the network has one."""
+        if self.context_in is None:
+            return None
+        if context is None:
+            raise ValueError("this network is conditional: pass its context")
+        added: Tensor = self.context_in(context)
+        return added
 
 
 class Masking(NamedTuple):
@@ -145,19 +155,18 @@ class MADE(AutoregressiveNet):
         first = hidden[0] if hidden else dim * count
         self.context_in = nn.Linear(features, first, bias=False) if features else None
 
-    def prepare(self, mask: int = 0) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """The network under mask number ``mask``, with its masked weights computed once."""
+    def prepare(self, context: Tensor | None = None, mask: int = 0) -> Callable[[Tensor], Tensor]:
+        """The network given ``context`` under mask number ``mask``, for many calls."""
         layers = [*self.hidden, self.linear_out]
         weights = [(layer.masked_weight(mask), layer.linear.bias) for layer in layers]
+        added = self._projected(context)
 
-        def run(x: Tensor, context: Tensor | None = None) -> Tensor:
+        def run(x: Tensor) -> Tensor:
             h = periodic_features(x) if self.periodic else x
             for index, (weight, bias) in enumerate(weights):
                 h = F.linear(h if index == 0 else self.activation(h), weight, bias)
-                if index == 0 and self.context_in is not None:
-                    if context is None:
-                        raise ValueError("this network is conditional: pass its context")
-                    h = h + self.context_in(context)
+                if index == 0 and added is not None:
+                    h = h + added
             return h.unflatten(1, (self.count, self.dim)).transpose(1, 2)
 
         return run
@@ -197,14 +206,14 @@ class TiedAutoregressiveNet(AutoregressiveNet):
         self.bias_out = nn.Parameter(torch.zeros(dim, count))
         self.context_in = nn.Linear(features, hidden, bias=False) if features else None
 
-    def prepare(self) -> Callable[[Tensor, Tensor | None], Tensor]:
-        def run(x: Tensor, context: Tensor | None = None) -> Tensor:
+    def prepare(self, context: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        added = self._projected(context)
+
+        def run(x: Tensor) -> Tensor:
             terms = x[:, :, None] * self.weight_in
             activation = self.bias_in + terms.cumsum(1) - terms
-            if self.context_in is not None:
-                if context is None:
-                    raise ValueError("this network is conditional: pass its context")
-                activation = activation + self.context_in(context)[:, None]
+            if added is not None:
+                activation = activation + added[:, None]
             h = F.relu(self.scale[:, None] * activation)
             return torch.einsum("bdh,dch->bdc", h, self.weight_out) + self.bias_out
 

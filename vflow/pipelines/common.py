@@ -239,19 +239,22 @@ class Counts(NamedTuple):
 
 
 def draw_finite(
-    draw: Callable[[Sequence[int]], tuple[State, Sampled]], wanted: int, name: Callable[[int], str]
+    draw: Callable[[Sequence[int]], tuple[State, Sampled]],
+    wanted: int,
+    name: Callable[[int], str],
+    rows: int = CHUNK,
 ) -> tuple[State, Sampled, Counts]:
     """Draw a chunk whose first ``wanted`` rows are finite.
 
     Args:
-        draw: given how often each of the 8 rows was drawn before, which names its noise, returns what comes
+        draw: given how often each of the ``rows`` was drawn before, which names its noise, returns what comes
             with the samples (None, a rollout) and the samples.
         name: of a row, for the error.
 
     Raises:
         InputError: a row stays non-finite after 8 redraws.
     """
-    attempts = [0] * CHUNK
+    attempts = [0] * rows
     counts = Counts()
     while max(attempts) <= MAX_REDRAWS:
         state, sampled = draw(attempts)

@@ -22,7 +22,6 @@ from vflow.models import Sampled
 from vflow.models.glow import Chains
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.common import (
-    CHUNK,
     Counts,
     Temperature,
     as_array,
@@ -140,13 +139,13 @@ class DrawDigits(Task[DigitsSettings, tuple[int, ...], Chunk]):
         settings: DigitsSettings,
         should_stop: ShouldStop = never,
     ) -> Iterator[Chunk]:
-        digits_config(model)
+        rows = digits_config(model).rows
         chains = cast(Any, model).flow.with_cached_inverse()
         for label in given:
-            for first in range(0, settings.num_samples, CHUNK):
+            for first in range(0, settings.num_samples, rows):
                 if should_stop():
                     return
-                wanted = min(CHUNK, settings.num_samples - first)
+                wanted = min(rows, settings.num_samples - first)
                 images, counts = _chunk(model, chains, label, first, wanted, settings)
                 yield Chunk(label, first, images, counts)
 
@@ -176,16 +175,17 @@ DRAW_DIGITS = DrawDigits()
 def _chunk(
     model: Any, chains: Chains, label: int, first: int, wanted: int, settings: DigitsSettings
 ) -> tuple[np.ndarray, Counts]:
-    given = torch.full((CHUNK,), label, device=device_of(model))
+    rows = model.config.rows
+    given = torch.full((rows,), label, device=device_of(model))
     temperature = settings.levels(len(model.latent_shapes))
-    key, samples = (settings.seed, "digits", label), range(first, first + CHUNK)
+    key, samples = (settings.seed, "digits", label), range(first, first + rows)
 
     def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
         noise = sample_noise(model, key, samples, attempts=attempts)
         return None, model.decode(noise, given, temperature, chains)
 
     _, sampled, counts = draw_finite(
-        attempt, wanted, lambda row: f"sample {first + row + 1} of class {label}"
+        attempt, wanted, lambda row: f"sample {first + row + 1} of class {label}", rows
     )
     return to_array(sampled.frame[:wanted])[..., 0], counts
 
@@ -205,16 +205,17 @@ def restyle(model: Any, image: Images, label: int) -> np.ndarray:
         ConfigError: no such class. InputError: not such a picture, or one too unlike digits to be decoded.
     """
     config, device = digits_config(model), device_of(model)
+    rows = config.rows
     own = label_classes(label, config.classes)
     if len(own) > 1:
         raise ConfigError(f"label: give the one class of the image, 0 to {config.classes - 1}")
-    picture = _pictures(model, image)[:1].expand(CHUNK, -1, -1, -1).to(device)
-    eps = model.encode(picture, torch.full((CHUNK,), own[0], device=device))
-    padded = torch.arange(config.classes + -config.classes % CHUNK, device=device)
+    picture = _pictures(model, image)[:1].expand(rows, -1, -1, -1).to(device)
+    eps = model.encode(picture, torch.full((rows,), own[0], device=device))
+    padded = torch.arange(config.classes + -config.classes % rows, device=device)
     chains = model.flow.with_cached_inverse()
     decoded = [
         model.decode(eps, given.clamp_max(config.classes - 1), (1.0,) * len(eps), chains)
-        for given in padded.split(CHUNK)
+        for given in padded.split(rows)
     ]
     if any(int(sampled.nonfinite.sum()) for sampled in decoded):
         raise InputError("the image is too unlike a digit of its class; choose another class or image")
