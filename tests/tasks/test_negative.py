@@ -127,7 +127,10 @@ def test_batches_are_shared_out_and_go_on(model: Path, tmp_path: Path) -> None:
     assert not (out / "b").exists()
     assert vflow(*call, "--output", out, "--shard", "2/2") == 0
     assert np.array_equal(saved(out / "b/negative.png"), mixed(1))
-    assert [{*Manifest(Folder(out), (index, 2)).entries} for index in (1, 2)] == [{"a"}, {"b"}]
+    assert [{*Manifest(Folder(out), f"manifest-{index}-of-2.jsonl").entries} for index in (1, 2)] == [
+        {"a"},
+        {"b"},
+    ]
     kept = (out / "a/negative.png").stat().st_mtime_ns
     (out / "b/negative.png").unlink()
     for shard in ("1/2", "2/2"):

@@ -27,7 +27,7 @@ from vflow.flags import Text
 
 if TYPE_CHECKING:
     from vflow.config import Config
-    from vflow.pipelines.batch.engine import Options, Task
+    from vflow.pipelines.batch.engine import Options, Summary
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.batch.records import Record
     from vflow.pipelines.batch.stores import Store
@@ -111,18 +111,22 @@ class RunFlags(ABC):
         assert self.output is not None  # ``check``
         return Options(self.output, on_existing=self.on_existing)
 
-    def work(self, items: Sequence[Item], task: Task, options: Options) -> int:
+    def work(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> int:
         """Run ``task`` over ``items``; returns the exit code, 1 if some failed."""
-        from vflow.pipelines.batch import engine
-
-        summary = engine.run(items, task, options, report=lambda entry: self._report(entry, options.store))
+        summary = self.execute(items, task, options)
         count = len(summary.done) + len(summary.failed)
         if count > 1:
             done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
             print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)
         return 1 if summary.failed else 0
 
-    def _report(self, entry: dict[str, Any], store: Store) -> None:
+    def execute(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> Summary:
+        """Run the engine."""
+        from vflow.pipelines.batch import engine
+
+        return engine.run(items, task, options, report=lambda entry: self.report(entry, options.store))
+
+    def report(self, entry: dict[str, Any], store: Store) -> None:
         """Print the path of an item's outputs, or its entry; errors go to stderr."""
         if entry["status"] == "failed":
             print(f"error: {entry['error']}", file=sys.stderr)

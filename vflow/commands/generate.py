@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
@@ -16,15 +18,17 @@ from vflow.commands.draw import RunFlags
 from vflow.commands.predict import Predict
 from vflow.commands.task import TaskFlags, command_class
 from vflow.errors import ConfigError, printable
-from vflow.flags import Inputs, Text, Whole
+from vflow.flags import Inputs, Number, Text, Whole
 from vflow.registry import commands
+from vflow.remote import as_url
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.engine import Options, Task
+    from vflow.pipelines.batch.engine import Options, Summary
     from vflow.pipelines.batch.inputs import Item
-    from vflow.pipelines.batch.tasks import PredictTask
+    from vflow.pipelines.batch.launchers import Launcher
+    from vflow.pipelines.batch.tasks import PredictTask, SamplingTask
 
-MAX_BATCH = 10_000
+MAX_BATCH, MAX_WORKERS, MAX_MEMORY = 10_000, 10_000, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,21 @@ class Batch(RunFlags):
     """If an item cannot be used: continue with the next, or stop."""
     dry_run: bool = False
     """Print the items and whether each is done; write nothing."""
+    engine: Literal["local", "ray", "slurm"] = "local"
+    """Run here, by Ray (on this machine, or on the cluster of RAY_ADDRESS), or as arrays of Slurm (SBATCH_…
+    variables name partition, account and time)."""
+    workers: Whole = None
+    """Processes of Ray or Slurm at once (2), each with as many processors as --threads says."""
+    worker_memory: Number = None
+    """GB of memory that each of them reserves, and may use; without a bound when not given."""
 
     def check(self) -> None:
+        if self.engine == "local" and (self.workers, self.worker_memory) != (None, None):
+            raise ConfigError("--workers, --worker-memory: are for --engine ray or slurm; add one")
+        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
+            raise ConfigError(f"--workers {self.workers}: must be between 1 and {MAX_WORKERS}")
+        if self.worker_memory is not None and not 0 < self.worker_memory <= MAX_MEMORY:
+            raise ConfigError(f"--worker-memory {self.worker_memory}: must be between 0 and {MAX_MEMORY}")
         if self.shard:
             parse_shard(self.shard)
         super().check()
@@ -48,7 +65,24 @@ class Batch(RunFlags):
         shard = parse_shard(self.shard) if self.shard else shard_of_process(os.environ)
         return replace(options, on_error=self.on_error, shard=shard)
 
-    def work(self, items: Sequence[Item], task: Task, options: Options) -> int:
+    def launcher(self, threads: int) -> Launcher:
+        """Launcher of the processes, with ``threads`` each."""
+        from vflow.pipelines.batch.launchers import Launcher
+
+        assert self.engine != "local" and self.output is not None
+        folder = Path(".vflow-slurm") if as_url(self.output) else self.output / ".slurm"
+        return Launcher(self.engine, self.workers or 2, threads, self.worker_memory, folder.absolute())
+
+    def execute(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> Summary:
+        if self.engine == "local":
+            return super().execute(items, task, options)
+        from vflow.pipelines.batch import distribute
+
+        launcher = self.launcher(task.record.threads)
+        report = partial(self.report, store=options.store)
+        return distribute.run(items, task, options, launcher, report=report)
+
+    def work(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> int:
         """Run the engine, or with --dry-run print its plan; returns the exit code."""
         from vflow.pipelines.batch import engine
 

@@ -59,6 +59,7 @@ class Options:
             ``overwrite`` redoes all; ``error`` refuses an item some of whose files exist, whoever wrote them.
         on_error: ``continue`` with the next item, or ``fail`` at the first.
         shard: (i, n): every n-th item from the i-th, i in 1..n.
+        part: name of this part of a run that several processes share.
     """
 
     output: Path
@@ -66,6 +67,7 @@ class Options:
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
     on_error: Literal["continue", "fail"] = "continue"
     shard: tuple[int, int] = (1, 1)
+    part: str = ""
 
     @cached_property
     def store(self) -> Store:
@@ -75,7 +77,12 @@ class Options:
     @property
     def writer(self) -> str:
         """Name of this writer among those of the same outputs."""
-        return "{}-of-{}".format(*self.shard)
+        return self.part or "{}-of-{}".format(*self.shard)
+
+    @property
+    def manifest(self) -> str:
+        """Name of this writer's manifest."""
+        return "manifest.jsonl" if self.writer == "1-of-1" else f"manifest-{self.writer}.jsonl"
 
     def home(self, item: Item) -> str:
         """Folder of an item's outputs, in the store; empty: the store itself."""
@@ -106,21 +113,32 @@ def run(
         ConfigError: another process writes there and does not end.
     """
     index, count = options.shard
-    with options.store.lock(f".lock-{options.writer}"):
-        with _naming(options.store):
-            manifest = Manifest(options.store, options.shard)
-            manifest.compact()  # a killed run may have left half a line at the end
-            _refuse_other_settings(items[index - 1 :: count], task, options, manifest)
-            _claim(task, options)
-        summary = Summary()
-        for item in items[index - 1 :: count]:
+    own, summary = items[index - 1 :: count], Summary()
+    with writing(own, task, options) as manifest:
+        for item in own:
             entry, skipped = _one(item, task, options, manifest)
             summary.done += [entry] if entry["status"] == "done" else []
             summary.failed += [entry] if entry["status"] == "failed" else []
             summary.skipped += [entry] if skipped else []
             report(entry)
-        manifest.compact()
     return summary
+
+
+@contextmanager
+def writing(items: Iterable[Item], task: Task, options: Options) -> Iterator[Manifest]:
+    """Context of the one writer that may write these items' outputs, with its manifest.
+
+    Raises:
+        As ``run``, before anything is drawn.
+    """
+    with options.store.lock(f".lock-{options.writer}"):
+        with _naming(options.store):
+            manifest = Manifest(options.store, options.manifest)
+            manifest.compact()  # a killed run may have left half a line at the end
+            _refuse_other_settings(items, task, options, manifest)
+            _claim(task, options)
+        yield manifest
+        manifest.compact()
 
 
 def _record(task: Task) -> str:
@@ -169,14 +187,15 @@ def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item
     Raises:
         InputError: the output folder holds outputs of other settings that are to stay.
     """
-    known = Manifest(options.store, options.shard)
+    known = Manifest(options.store, options.manifest)
     index, count = options.shard
     own = items[index - 1 :: count]
     _refuse_other_settings(own, task, options, known)
-    return [(item, _is_done(item, task, options, known.find(item.name))) for item in own]
+    return [(item, is_done(item, task, options, known.find(item.name))) for item in own]
 
 
-def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
+def is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
+    """True if ``run`` would keep the item's outputs, of which its manifest has the entry ``old``."""
     if old is None or not all(path.exists() for path in item.paths):
         return False
     with item.fetched():

@@ -177,13 +177,11 @@ class Manifest:
     items of its run, also those that another shard's run had done.
     """
 
-    def __init__(self, store: Store, shard: tuple[int, int] = (1, 1)) -> None:
-        index, count = shard
-        self.store = store
-        self.name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
+    def __init__(self, store: Store, name: str = "manifest.jsonl") -> None:
+        self.store, self.name = store, name
         self.others: dict[str, Entry] = {}
-        for name in store.lists("manifest"):
-            self.others |= {} if name == self.name else _read(store, name)
+        for other in store.lists("manifest"):
+            self.others |= {} if other == name else _read(store, other)
         self.entries = _read(store, self.name)
 
     def find(self, item: str) -> Entry | None:
@@ -204,6 +202,16 @@ class Manifest:
     def adopt(self, entry: Entry) -> None:
         """Take an entry over from another file; ``compact`` writes it."""
         self.entries.setdefault(entry["item"], entry)
+
+    def absorb(self, start: str) -> None:
+        """Take over the manifests of all parts whose names begin with ``start``, which are then deleted."""
+        names = self.store.lists(f"manifest-{start}")
+        for name in names:
+            self.entries |= _read(self.store, name)
+        if names:
+            self.compact()
+        for name in names:
+            self.store.drop(name)
 
     def compact(self) -> None:
         """Keep one line per item, its last."""

@@ -93,6 +93,10 @@ class Store(ABC):
     def rewrite(self, name: str, lines: Mapping[str, str]) -> None:
         """Replace a list by these lines, by their keys."""
 
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete a list."""
+
 
 class Folder(Store):
     """Store in a local folder: files get their names by being renamed, and a lock keeps writers apart."""
@@ -173,6 +177,9 @@ class Folder(Store):
     def rewrite(self, name: str, lines: Mapping[str, str]) -> None:
         self.write(name, "".join(lines.values()))
 
+    def drop(self, name: str) -> None:
+        self.remove([name])
+
 
 class Bucket(Store):
     """Store of fsspec's, which renames and locks nothing.
@@ -251,6 +258,9 @@ class Bucket(Store):
     def rewrite(self, name: str, lines: Mapping[str, str]) -> None:
         self.write(name, "".join(lines.values()))
         self.remote.remove(_line_name(name, key) for key in lines)
+
+    def drop(self, name: str) -> None:
+        self.remote.remove([*self.remote.find(f"{name}{_LINES}"), name])
 
 
 _LINES = ".lines"

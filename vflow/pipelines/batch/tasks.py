@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
+from vflow import checkpoint as checkpoints
+from vflow import registry
+from vflow.config import parse
 from vflow.data import media
 from vflow.data.actions import Actions
 from vflow.data.rain import color_rain, read_rain
-from vflow.errors import ConfigError, counted
+from vflow.devices import choose_device
+from vflow.errors import CheckpointError, ConfigError, counted
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import OF_ONE_ITEM, PredictRecord, Record, TaskRecord
+from vflow.pipelines.batch.records import OF_ONE_ITEM, PredictRecord, Record, TaskRecord, record_class
 from vflow.pipelines.batch.writers import future_writer
-from vflow.pipelines.common import DEFAULT_FPS, Counts, precision
+from vflow.pipelines.common import DEFAULT_FPS, Counts, precision, set_threads
 from vflow.pipelines.nowcast import check_given, draw_ensemble, given_frames, nowcast_config
 from vflow.pipelines.runner import Task
 from vflow.pipelines.video.actions import NO_ACTIONS, actions_of
@@ -57,6 +61,11 @@ class SamplingTask(ABC, Generic[R]):
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         """As for ``engine.Task``."""
 
+    def recipe(self) -> dict[str, Any]:
+        """All that ``task_of`` makes the same task of in another process, as JSON takes it."""
+        config: Any = self.model.config
+        return {"family": config.family, "record": self.record.fields()}
+
     @property
     def as_array(self) -> bool:
         """True if an item's samples make one array."""
@@ -87,6 +96,10 @@ class PredictTask(SamplingTask[PredictRecord]):
 
     batch_size: int = GROUP
     actions: Path | None = None
+
+    def recipe(self) -> dict[str, Any]:
+        actions = None if self.actions is None else str(self.actions)
+        return super().recipe() | {"batch_size": self.batch_size, "actions": actions}
 
     def plan(self, item: Item) -> Actions | None:
         """Actions of an item's frames and of those to come, if there are some."""
@@ -195,3 +208,25 @@ class RunnerTask(SamplingTask[TaskRecord]):
         self.remark(item, runner.notes(given)[len(told) :])
         self.remark_redraws(item, counts, runner.unit)
         return {**runner.facts(given), **counts._asdict()}
+
+
+def task_of(recipe: dict[str, Any]) -> SamplingTask[Any]:
+    """Task of a recipe, with its model and as many threads as its record says.
+
+    Raises:
+        CheckpointError: no such model here, or another version of it.
+    """
+    family = registry.families()[recipe["family"]]
+    made = registry.resolve(family.task)
+    kind = record_class(registry.resolve(family.settings)) if family.settings else PredictRecord
+    record: Any = parse(kind, recipe["record"], "settings")
+    set_threads(record.threads)
+    folder = checkpoints.checkpoint_folder(record.checkpoint, allow_hub=True)
+    if checkpoints.checkpoint_hash(folder) != record.checkpoint_hash:
+        raise CheckpointError(f"{record.checkpoint}: is another version on this machine; copy the same here")
+    model = checkpoints.load(folder, device=choose_device(record.device))
+    if family.settings:
+        return RunnerTask(model, record, runner=made)
+    actions = None if recipe["actions"] is None else Path(recipe["actions"])
+    task: PredictTask = made(model, record, batch_size=recipe["batch_size"], actions=actions)
+    return task
