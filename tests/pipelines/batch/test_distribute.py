@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,20 @@ def test_usage(
 ) -> None:
     assert generate(model, tmp_path / "out", *flags) == 2
     assert flags[-2] in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound what a process allocates")
+def test_what_exceeds_a_workers_memory_fails_alone() -> None:
+    code = (
+        "import torch\n"
+        "from vflow.errors import InputError, naming_memory\n"
+        "from vflow.pipelines.batch.distribute import _limit_memory\n"
+        "_limit_memory(1.5)\n"
+        "try:\n"
+        "    with naming_memory('use a smaller input'):\n"
+        "        torch.empty(2 << 30, dtype=torch.uint8)\n"
+        "except InputError as error:\n"
+        "    print(error, torch.empty(1 << 20).numel())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "use a smaller input 1048576" in done.stdout, done.stderr
