@@ -22,20 +22,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from examples.mask_parts.figures import Masks, draw_masks, log_likelihoods, mask_figures, sheet
+from examples.mask_parts.model import Segmentation, SegmentationConfig
+from examples.mask_parts.skimage_masks import SkimageMasks
+from examples.mask_parts.vessels import Vessels
 from scripts.benchmarks.comparison import comparison
-from vflow.config import EncoderConfig, Preset, SegmentationConfig, load_preset
+from vflow.config import EncoderConfig, TrainingConfig
 from vflow.data import media
-from vflow.data.datasets.registry import open_image_dataset
-from vflow.models import ImageBatch, Segmentation
+from vflow.data.datasets.splits import Split
+from vflow.data.datasets.types import ImageDataset
+from vflow.models import ImageBatch
 from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import ZeroConv2d
 from vflow.nn.reshape import unsqueeze
-from vflow.pipelines.evaluate.segmentation import Masks, draw_masks, log_likelihoods, mask_figures, sheet
 from vflow.randomness import normal
 from vflow.training.density import optimize
-from vflow.training.setup import open_data
+from vflow.training.images import Images, draw_given_pictures
 
 SAMPLES, DRAWS = 16, 16
+SIZE = 32
+"""Pixels a side of masks and pictures."""
+CONFIG = SegmentationConfig()
+TRAINING = TrainingConfig(
+    batch_size=16, max_steps=1_000_000, learning_rate=2e-3, warmup_steps=20, actnorm_batch=64
+)
 TITLES = {"vessels": "Masks of simulated vessels", "skimage-masks": "Masks of scikit-image's pictures"}
 
 
@@ -74,17 +84,22 @@ def rival(config: SegmentationConfig) -> Bernoulli:
     raise AssertionError("the flow has too many parameters")
 
 
-def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset, seconds: float) -> int:
+def masks_of(data: str, split: Split) -> ImageDataset:
+    """Vessels, or masks of scikit-image's pictures."""
+    return Vessels(SIZE, split) if data == "vessels" else SkimageMasks(SIZE, split)
+
+
+def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], data: str, seconds: float) -> int:
     """Train a model; the number of steps."""
-    data, size = open_data(preset), preset.training.batch_size
-    starts, steps = itertools.count(0, size), 0
+    images = Images(masks_of(data, "train"), None, TRAINING.seed, draw_given_pictures)
+    starts, steps = itertools.count(0, TRAINING.batch_size), 0
     if isinstance(model, Segmentation):
-        model.initialize(data.batch(0, preset.training.actnorm_batch))
+        model.initialize(images.batch(0, TRAINING.actnorm_batch))
 
     def loss(share: float) -> Tensor:
-        return -nats(data.batch(next(starts), size)).mean()
+        return -nats(images.batch(next(starts), TRAINING.batch_size)).mean()
 
-    for progress in optimize(model, loss, preset.training, seconds):
+    for progress in optimize(model, loss, TRAINING, seconds):
         steps = progress.step
     return steps
 
@@ -92,19 +107,17 @@ def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset
 @torch.no_grad()
 def run(data: str, seconds: float, count: int, picture: Path | None = None) -> list[dict[str, object]]:
     """Rows of the comparison; samples of the flow, with the baseline's below, are saved to ``picture``."""
-    preset = load_preset("vessels", {"training.max_steps": 1_000_000, "data.name": data})
-    assert isinstance(preset.model, SegmentationConfig)
-    masks = Masks.take(open_image_dataset(preset.data, preset.model, "validation"), count)
+    masks = Masks.take(masks_of(data, "validation"), count)
     pixels = masks.truth[0].numel()
     torch.manual_seed(0)
-    flow = Segmentation(preset.model)
-    other = rival(preset.model)
+    flow = Segmentation(CONFIG)
+    other = rival(CONFIG)
     rows: list[dict[str, object]] = []
     with torch.enable_grad():
-        steps = train(flow, flow, preset, seconds)
+        steps = train(flow, flow, data, seconds)
     nats = log_likelihoods(flow, masks, DRAWS, 0)
     levels = (1.0,) * len(flow.latent_shapes)
-    drawn = np.stack([draw_masks(flow, masks.pictures, levels, 0, k).images for k in range(SAMPLES)], 1)
+    drawn = np.stack([draw_masks(flow, masks.pictures, levels, 0, k) for k in range(SAMPLES)], 1)
     together = nats.logsumexp(0) - torch.tensor(float(DRAWS)).log()
     rows.append(
         {
@@ -115,7 +128,7 @@ def run(data: str, seconds: float, count: int, picture: Path | None = None) -> l
         }
     )  # fmt: skip
     with torch.enable_grad():
-        steps = train(other, lambda batch: other.nats(batch.images, batch.condition), preset, seconds)
+        steps = train(other, lambda batch: other.nats(batch.images, batch.condition), data, seconds)
     sheets = [sheet(masks, drawn)]
     share = other(masks.pictures).sigmoid()
     draws = torch.special.ndtr(normal((len(share), SAMPLES, *share.shape[1:]), "bernoulli"))

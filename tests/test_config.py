@@ -162,7 +162,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             (
                 "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, "
                 "frame_conditioned_videoflow, reference_videoflow, augmented_videoflow, digits, tarflow, "
-                "colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec"
+                "colorizer, super_resolution, nowcast, density, photo_codec, clip_codec"
             ),
         ),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),
@@ -180,7 +180,6 @@ def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -
         ("grasp", (0.5, 0.5, 0.5, 0.5)),
         ("shapes-glow", (0.5, 0.5, 0.5, 0.5)),
         ("colorizer", (0.5,)),
-        ("vessels", (0.5,)),
         ("rain", (0.5,)),
         ("enlarge", (0.5, 0.5)),
     ],

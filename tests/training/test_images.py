@@ -1,4 +1,4 @@
-"""Whole runs of image models: digits by class, colours by lightness, photos by small ones, masks."""
+"""Whole runs of image models: digits by class, colours by lightness, photos by small ones."""
 
 from __future__ import annotations
 
@@ -58,13 +58,6 @@ model:
   features: 4
 data: {name: photos}
 """
-MASKS = """
-model:
-  kind: segmentation
-  glow: {channels: 1, height: 8, width: 8, depth: [1, 1], hidden: [4, 4]}
-  condition: {hidden: [4, 4], blocks: 1}
-data: {name: vessels}
-"""
 TRAINING = """
 training:
   batch_size: 4
@@ -111,14 +104,8 @@ def enlarger(folder: Path) -> dict[str, str]:
     return {"config": str(folder / "enlarger.yaml"), "data": str(folder / "photos")}
 
 
-def masks(folder: Path) -> dict[str, str]:
-    """Preset of a tiny run; vessels are generated."""
-    (folder / "masks.yaml").write_text(MASKS + TRAINING)
-    return {"config": str(folder / "masks.yaml")}
-
-
 Start = Callable[[Path], dict[str, str]]
-every = pytest.mark.parametrize("start", [digits, tarflow, colorizer, enlarger, masks])
+every = pytest.mark.parametrize("start", [digits, tarflow, colorizer, enlarger])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:
@@ -276,7 +263,7 @@ def test_digits_need_a_class_for_each_label(runs: Path) -> None:
         run_here(output=runs / "a", set=("model.classes=9",), **given)
 
 
-@pytest.mark.parametrize("start", [colorizer, enlarger, masks])
+@pytest.mark.parametrize("start", [colorizer, enlarger])
 def test_pictures_are_square(start: Start, runs: Path) -> None:
     with pytest.raises(ConfigError, match=r"images are square, not 16×8; set model\.glow\.width to 8$"):
         run_here(output=runs / "a", set=("model.glow.width=16",), **start(runs))

@@ -16,7 +16,7 @@ from torch import nn
 from vflow.config import DataConfig, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.training import step as guards
-from vflow.training.args import CONTENTS, WITHOUT_FOLDER, TrainOptions, parse_settings, resolve
+from vflow.training.args import CONTENTS, TrainOptions, parse_settings, resolve
 from vflow.training.distributed import autocast_dtype, check_world_size
 from vflow.training.ema import Ema
 from vflow.training.logging import RunLog, read_log, rewind_log
@@ -124,13 +124,6 @@ def test_a_missing_folder_is_answered_with_what_the_preset_takes(
 ) -> None:
     with pytest.raises(ConfigError, match=f"none: no such folder; {remedy}$"):
         resolve(TrainOptions(config=config, output=tmp_path, data=str(tmp_path / "none")))
-
-
-@pytest.mark.parametrize("name", WITHOUT_FOLDER)
-def test_a_folder_that_would_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
-    options = TrainOptions(config="vessels", output=tmp_path, data=str(tmp_path), set=(f"data.name={name}",))
-    with pytest.raises(ConfigError, match=f"^--data {tmp_path}: leave it out: the preset's data "):
-        resolve(options)
 
 
 def test_each_data_set_says_what_it_takes() -> None:

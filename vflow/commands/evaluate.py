@@ -41,7 +41,7 @@ class Evaluate:
     checkpoint: Text = None
     """A folder, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
-    """shapes, moving-digits, digits, vessels, skimage-masks, a folder of clips, photos or radar (also one in
+    """shapes, moving-digits, digits, a folder of clips, photos or radar (also one in
     VFLOW_DATA), or points: a CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4)."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""

@@ -657,30 +657,6 @@ class SuperResolutionConfig(Config):
         return self
 
 
-class SegmentationConfig(Config):
-    """Binary masks given grey pictures of their size: a conditional flow (Winkler et al. 2019).
-
-    ``condition`` gives the features of the picture per level, fine to coarse, that couplings and priors see.
-    """
-
-    family: ClassVar[str] = "segmentation"
-    leaves_parts_out: ClassVar[bool] = False
-    kind: Literal["segmentation"] = "segmentation"
-    glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
-    condition: EncoderConfig = EncoderConfig(hidden=(32, 48), blocks=2)
-    temperature: Temperature = 1.0
-    validation_bits: ValidationBits = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.glow.channels != 1:
-            raise ValueError("glow.channels must be 1: a mask")
-        if len(self.condition.hidden) != self.glow.levels:
-            raise ValueError("condition.hidden needs one entry per level")
-        _require_temperatures(self.temperature, self.glow.levels)
-        return self
-
-
 RAIN_LOG_MAXIMUM = math.log(101.0)
 """ln(1 + R) at grey level 255 of a radar frame: R = 100 mm/h."""
 
@@ -738,7 +714,6 @@ ModelConfig = Annotated[
     | Annotated[TarFlowConfig, Tag("tarflow")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
     | Annotated[SuperResolutionConfig, Tag("super_resolution")]
-    | Annotated[SegmentationConfig, Tag("segmentation")]
     | Annotated[NowcastConfig, Tag("nowcast")]
     | Annotated[DensityConfig, Tag("density")]
     | Annotated[PhotoCodecConfig, Tag("photo_codec")]

@@ -23,8 +23,8 @@ class DataConfig(Config):
     """Data set of the training examples."""
 
     name: Literal[
-        "shapes", "moving-digits", "moving-photos", "video-folder", "bair", "digits", "photos", "vessels",
-        "skimage-masks", "rain", "points",
+        "shapes", "moving-digits", "moving-photos", "video-folder", "bair", "digits", "photos", "rain",
+        "points",
     ] = "shapes"  # fmt: skip
     path: str | None = Field(
         default=None, description="folder; points: a file, or a density's or an energy's name"

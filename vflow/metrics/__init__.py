@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from vflow.metrics.ensemble import rank_histogram as rank_histogram
     from vflow.metrics.latents import LatentShare as LatentShare
     from vflow.metrics.latents import latent_share as latent_share
-    from vflow.metrics.masks import count_components as count_components
-    from vflow.metrics.masks import iou as iou
     from vflow.metrics.probe import ProbeSettings as ProbeSettings
     from vflow.metrics.probe import probe_accuracy as probe_accuracy
     from vflow.metrics.super_resolution import gradient_similarity as gradient_similarity
@@ -41,7 +39,6 @@ _NAMES = {
     "digits": ("DigitClassifier", "train_classifier"),
     "ensemble": ("Contingency", "Reliability", "crps", "fss", "power_spectrum", "rank_histogram"),
     "latents": ("LatentShare", "latent_share"),
-    "masks": ("count_components", "iou"),
     "probe": ("ProbeSettings", "probe_accuracy"),
     "super_resolution": ("gradient_similarity",),
     "video": ("Baselines", "best_of", "psnr", "ssim"),

@@ -17,7 +17,6 @@ from vflow.models.image import ConditionalFlow, ImageBatch
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
 from vflow.models.reference_videoflow import AugmentedVideoFlow, ReferenceVideoFlow
-from vflow.models.segmentation import Segmentation
 from vflow.models.super_resolution import SuperResolution
 from vflow.models.tarflow import TarFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
@@ -46,7 +45,6 @@ __all__ = [
     "ReferenceVideoFlow",
     "Rollout",
     "Sampled",
-    "Segmentation",
     "SuperResolution",
     "TarFlow",
     "VectorFlow",

@@ -24,7 +24,6 @@ HIDDEN, STEPS = 48, 4
 FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 NEAR = 16.0  # distance from the most likely value, in grey levels, that the network resolves well
 MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 never rounds into the next bin
-SURPRISE = 6.0  # standard deviations that half-infinite noise may be pulled across 0
 START = -1.0  # log scale of noise that sees the frame before, as training begins
 WIDTH = 1 / 12  # standard deviation of the Gaussian inside a bin: its edges lie 6σ from its centre
 
@@ -141,37 +140,6 @@ class ConditionalDequantizer(Dequantizer):
         y = mean + log_scale.exp() * eps
         weight = log_scale + 0.5 * (eps.square() - y.square()) + math.log1p(-2 * MARGIN)
         return x + MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(y), weight
-
-
-@final
-class HalfInfiniteDequantizer(Dequantizer):
-    """Noise of two levels, below and from 128 on: v < 0 for the lower one, v > 0 for the upper one.
-
-    Winkler et al. 2019. q(v | x) is a normal density cut at 0; a small network gives its mean and scale. It
-    starts as N(mode, 1), and then no bit is lost to a model that is N(mode, 1) itself: the bound is exact.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv_in = NormConv2d(12 * channels, HIDDEN, 3)
-        self.block = ResidualBlock(HIDDEN)
-        self.conv_out = ZeroConv2d(HIDDEN, 8 * channels)
-
-    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """v and −log q; ``mode`` is the mean of v that is expected before x is seen, 0 where None.
-
-        Images have even height and width.
-        """
-        mode = torch.zeros_like(eps) if mode is None else mode.to(eps.dtype)
-        sign = torch.where(x < LEVELS / 2, -1.0, 1.0).to(eps.dtype)
-        planes = squeeze(torch.cat([sign, mode / 4, sign * mode / 4], 1))
-        shift, raw = self.conv_out(self.block(relu(self.conv_in(planes)))).to(eps.dtype).chunk(2, 1)
-        log_scale = soft_clamp(unsqueeze(raw))
-        mean = (sign * (mode + unsqueeze(shift)) * (-log_scale).exp()).clamp_min(-SURPRISE)
-        beyond = torch.special.ndtr(eps) * torch.special.ndtr(mean)  # probability of more than the draw
-        draw = (mean - torch.special.ndtri(beyond.clamp(1e-30, 1 - 1e-7))).clamp_min(1e-6)
-        weight = 0.5 * ((draw - mean).square() + math.log(2 * math.pi)) + torch.special.log_ndtr(mean)
-        return sign * log_scale.exp() * draw, weight + log_scale
 
 
 def build_dequantizer(noise: Noise | Literal["conditional"], channels: int, levels: int = 1) -> Dequantizer:

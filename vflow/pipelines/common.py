@@ -25,7 +25,6 @@ from vflow.config import (
     ColorizerConfig,
     DensityConfig,
     NowcastConfig,
-    SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
 )
@@ -54,7 +53,6 @@ C = TypeVar(
     ClassConditionalConfig,
     ColorizerConfig,
     SuperResolutionConfig,
-    SegmentationConfig,
     NowcastConfig,
     DensityConfig,
 )

@@ -29,11 +29,8 @@ CONTENTS = {
     "photos": "give a folder or zip of photos",
     "moving-photos": "give a folder with photos/, and clips/SOURCE/ and validation/ if you have films",
     "rain": "give a folder of radar sequences (npz)",
-    "vessels": "leave it out: the preset's data are generated",
-    "skimage-masks": "leave it out: the preset's data come with scikit-image",
 }
 """Data set of a preset → what ``--data`` takes."""
-WITHOUT_FOLDER = ("vessels", "skimage-masks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +168,6 @@ def own_data(
         return {key: value for key, value in entries.items() if key not in overrides}
     if any(table):
         raise ConfigError("--condition and --drop-missing are for tables; leave them out")
-    if name in WITHOUT_FOLDER:
-        raise ConfigError(f"--data {path}: {CONTENTS[name]}")
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; {CONTENTS[name]}")
     entries = {"data.path": str(path)}

@@ -28,8 +28,6 @@ from vflow.models import (
     Digits,
     ImageBatch,
     Sampled,
-    Segmentation,
-    SuperResolution,
     TarFlow,
 )
 from vflow.models.glow import Shapes
@@ -43,7 +41,7 @@ from vflow.training.logging import grid
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
 PHOTOS, COLORINGS = 6, 6  # rows and sampled columns of a grid of photos
-VARIANTS = 4  # sampled columns of a grid of enlarged crops, and of masks
+VARIANTS = 4  # sampled columns of a grid of enlarged crops
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
 SampleNoise = Callable[[int, int, int], Tensor]
@@ -120,7 +118,7 @@ class Images(Splits[ImageDataset]):
 
 
 def open_images(config: ImageConfig, preset: Preset) -> Images:
-    """Images and their conditions: digits and labels, colours and lightness, photos and small ones, masks.
+    """Images and their conditions: digits and labels, colours and lightness, photos and small ones.
 
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
@@ -184,9 +182,7 @@ def draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
 
 
-def draw_given_pictures(
-    model: SuperResolution | Segmentation, dataset: ImageDataset, device: torch.device
-) -> Samples:
+def draw_given_pictures(model: ConditionalFlow, dataset: ImageDataset, device: torch.device) -> Samples:
     """A row per example: its condition, enlarged to its size; the real picture; samples."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
     given = torch.from_numpy(np.stack([e.condition for e in examples]))

@@ -28,7 +28,6 @@ from vflow.models import Model, VectorFlow, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
 from vflow.registry import families, resolve
-from vflow.training.args import CONTENTS, WITHOUT_FOLDER
 from vflow.training.data import READY, DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
@@ -104,8 +103,6 @@ def check_preset(preset: Preset, accelerator: Accelerator) -> None:
     check_batch(preset, accelerator.num_processes)
     check_losses(preset.training, accelerator.distributed_type)
     model, data = preset.model, preset.data
-    if data.name in WITHOUT_FOLDER and data.path:
-        raise ConfigError(f"data.path {data.path}: {CONTENTS[data.name]}")
     require_suitable(data, model.kind if model.family == "codec" else model.family)
 
 

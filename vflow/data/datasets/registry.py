@@ -13,7 +13,6 @@ from vflow.config import (
     ColorizerConfig,
     DataConfig,
     FrameConfig,
-    SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
 )
@@ -23,14 +22,12 @@ from vflow.data.datasets.folder import LONGER_CLIPS, VideoFolder
 from vflow.data.datasets.moving_photos import open_moving_photos
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
-from vflow.data.datasets.skimage_masks import SkimageMasks
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageDataset, VideoDataset
-from vflow.data.datasets.vessels import Vessels
 from vflow.errors import ConfigError, InputError
 from vflow.registry import suitable_datasets
 
-ImageConfig = ClassConditionalConfig | ColorizerConfig | SuperResolutionConfig | SegmentationConfig
+ImageConfig = ClassConditionalConfig | ColorizerConfig | SuperResolutionConfig
 
 
 class _Examples(Protocol):
@@ -99,12 +96,6 @@ def open_image_dataset(
                 f"data {config.name}: labels are 0..{DIGITS - 1}; set model.classes to {DIGITS}"
             )
         return MnistImages(split=split, root=config.path, shift=config.shift)
-    if config.name == "vessels":
-        _require_square(config.name, glow)
-        return Vessels(glow.height, split)
-    if config.name == "skimage-masks":
-        _require_square(config.name, glow)
-        return SkimageMasks(glow.height, split)
     path = require_path(config, "FOLDER (or a zip)")
     _require_square(config.name, glow)
     if isinstance(model, SuperResolutionConfig):

@@ -31,7 +31,7 @@ from vflow.pipelines.evaluate.report import Settings
 from vflow.registry import folder_dataset, suitable_datasets
 
 HELD_OUT = ("test", "val", "valid", "validation")
-GENERATED = ("shapes", "moving-digits", "digits", "vessels", "skimage-masks")
+GENERATED = ("shapes", "moving-digits", "digits")
 LONGEST = 32
 """Frames of a clip that are scored at most."""
 NUM_FRAMES = 10

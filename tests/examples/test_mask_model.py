@@ -7,10 +7,8 @@ import math
 import pytest
 import torch
 
-from vflow.config import SegmentationConfig
-from vflow.models.dequantizer import HalfInfiniteDequantizer
+from examples.mask_parts.model import HalfInfiniteDequantizer, Segmentation, SegmentationConfig
 from vflow.models.image import ImageBatch
-from vflow.models.segmentation import Segmentation
 
 SMALL = SegmentationConfig(
     glow={"channels": 1, "height": 8, "width": 8, "depth": (1, 1), "hidden": (8, 8)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vflow.data.datasets.vessels import Vessels
+from examples.mask_parts.vessels import Vessels
 
 
 def test_masks_are_binary_and_neither_empty_nor_full() -> None:

@@ -7,9 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vflow.config import DataConfig, SegmentationConfig
-from vflow.data.datasets.registry import open_image_dataset
-from vflow.data.datasets.skimage_masks import PICTURES, SHARES, SkimageMasks, prepared
+from examples.mask_parts.skimage_masks import PICTURES, SHARES, SkimageMasks, prepared
 from vflow.errors import ConfigError
 
 pytest.importorskip("skimage")
@@ -53,9 +51,5 @@ def test_an_index_is_a_place_and_a_key_its_noise() -> None:
 
 
 def test_crops_that_do_not_fit_are_refused() -> None:
-    config = SegmentationConfig(
-        glow={"channels": 1, "height": 64, "width": 64, "depth": (1,), "hidden": (8,)},
-        condition={"hidden": (8,), "blocks": 1},
-    )
-    with pytest.raises(ConfigError, match="set it to at most 38"):
-        open_image_dataset(DataConfig(name="skimage-masks"), config, "test")
+    with pytest.raises(ConfigError, match="at most 38"):
+        SkimageMasks(64, "test")

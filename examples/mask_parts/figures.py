@@ -1,29 +1,22 @@
-"""Evaluation of models that draw binary masks of a picture."""
+"""Figures of models that draw binary masks of a picture."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vflow.config import DataConfig, SegmentationConfig
-from vflow.data.datasets.registry import open_image_dataset
 from vflow.data.datasets.types import ImageDataset
-from vflow.errors import ConfigError
-from vflow.metrics.masks import count_components, iou
-from vflow.models import ImageBatch, Segmentation
-from vflow.pipelines.common import BATCH, Counts, SamplingSettings, config_of, device_of, evenly_spaced
-from vflow.pipelines.evaluate.report import Evaluation, Samples, Settings, Stage, fault_figures
-from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
+from vflow.models import ImageBatch
+from vflow.pipelines.common import BATCH, device_of, evenly_spaced
 from vflow.pipelines.walk import render as views
 from vflow.randomness import normal
-from vflow.registry import suitable_datasets
 
-USUAL_MASKS, NUM_SAMPLES = 200, 16
-CHECKED = 32
+from .model import Segmentation
+
 SHOWN, SHOWN_SAMPLES = 6, 3
 
 
@@ -39,49 +32,6 @@ class Masks(NamedTuple):
         examples = [data.example(int(i), (0, 0)) for i in evenly_spaced(len(data), count)]
         truth = np.stack([e.image.transpose(2, 0, 1) for e in examples])
         return cls(torch.from_numpy(truth), torch.from_numpy(np.stack([e.condition for e in examples])))
-
-
-def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
-    """All figures of a model of masks.
-
-    Raises:
-        ConfigError: data that are no masks, or several temperatures, but not one per level.
-    """
-    config = config_of(model, SegmentationConfig)
-    assert isinstance(model, Segmentation)
-    if settings.data not in (names := suitable_datasets("segmentation")):
-        raise ConfigError(
-            f"--data {settings.data}: not for a model of kind segmentation; give {' or '.join(names)}"
-        )
-    draws, count = settings.num_importance_samples, settings.num_samples or NUM_SAMPLES
-    drawing = SamplingSettings(num_samples=count, temperature=settings.temperature, seed=settings.seed)
-    levels = drawing.levels(len(model.latent_shapes))
-    named = DataConfig.model_validate({"name": settings.data})
-    data = open_image_dataset(named, config, settings.split)
-    masks = Masks.take(data, settings.count(len(data), USUAL_MASKS))
-    progress = stage("bits/dim")
-    nats = log_likelihoods(model, masks, draws, settings.seed)
-    progress(1, 1)
-    figures: dict[str, Any] = {"bits_per_dim": float(model.bits_per_dim(nats[0].mean()))}
-    if draws > 1:
-        together = nats.logsumexp(0) - math.log(draws)
-        figures[f"bits_per_dim_k{draws}"] = float(model.bits_per_dim(together.mean()))
-    progress = stage("masks")
-    made, faults = [], Counts()
-    for done in range(count):
-        samples = draw_masks(model, masks.pictures, levels, settings.seed, done)
-        made.append(samples.images)
-        faults = faults.plus(samples.counts)
-        progress(done + 1, count)
-    drawn = np.stack(made, 1)
-    figures |= mask_figures(drawn, masks.truth) | fault_figures(model, faults)
-    figures |= round_trip(model, [image_batch(model, masks.truth[:CHECKED], masks.pictures[:CHECKED])])
-    protocol = {
-        "data": settings.data, "split": settings.split, "masks": len(masks.truth),
-        "masks_available": len(data), "num_samples": count, "temperature": drawing.temperature,
-        "noise": "half-infinite", "draws": sorted({1, draws}),
-    }  # fmt: skip
-    return Evaluation(figures, protocol, {"masks": sheet(masks, drawn)})
 
 
 @torch.no_grad()
@@ -105,7 +55,7 @@ def log_likelihoods(model: Segmentation, masks: Masks, draws: int, seed: int) ->
 @torch.no_grad()
 def draw_masks(
     model: Segmentation, pictures: Tensor, temperature: tuple[float, ...], seed: int, number: int
-) -> Samples:
+) -> np.ndarray:
     """Sample ``number`` of each picture's mask, uint8 (N, 1, H, W)."""
     noise = [
         normal((len(pictures), *shape), "masks", seed, number, level)
@@ -114,7 +64,7 @@ def draw_masks(
     device = device_of(model)
     parts = zip(*(part.split(BATCH) for part in (pictures, *noise)), strict=True)
     made = (model.decode([e.to(device) for e in eps], some.to(device), temperature) for some, *eps in parts)
-    return Samples.draw((sampled.frame.cpu().numpy(), Counts.of(sampled)) for sampled in made)
+    return np.concatenate([sampled.frame.cpu().numpy() for sampled in made])
 
 
 def mask_figures(drawn: np.ndarray, truth: Tensor) -> dict[str, float]:
@@ -140,3 +90,14 @@ def sheet(masks: Masks, drawn: np.ndarray) -> np.ndarray:
     mean = np.rint(drawn[:SHOWN, :, 0].mean(1)).astype(np.uint8)
     given = [part[:SHOWN, 0].numpy()[:, None] for part in (masks.pictures, masks.truth)]
     return views.grid(np.concatenate([*given, made, mean[:, None]], 1)[..., None])
+
+
+def iou(masks: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of all ``masks`` and their truths, bool (…) each; 1 if both are empty."""
+    union = np.logical_or(masks, truth).sum()
+    return float(np.logical_and(masks, truth).sum() / union) if union else 1.0
+
+
+def count_components(mask: np.ndarray) -> int:
+    """Number of connected parts (8 neighbours) of a mask, bool (H, W): noise has many."""
+    return int(cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0]) - 1

@@ -2,21 +2,76 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import final
+from typing import Self, final
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
+from vflow.bijections.coupling import soft_clamp
 from vflow.bijections.pixel_map import LEVELS, Difference
-from vflow.config import SegmentationConfig
+from vflow.config import Config, EncoderConfig, GlowConfig
 from vflow.models.base import Condition
-from vflow.models.dequantizer import HalfInfiniteDequantizer
+from vflow.models.dequantizer import HIDDEN, Dequantizer
 from vflow.models.glow import Glow, decode
 from vflow.models.image import ConditionalFlow, ImageBatch, level_priors
-from vflow.nn.encoder import FrameEncoder, WindowEncoder
-from vflow.nn.layers import ZeroConv2d
-from vflow.nn.reshape import unsqueeze
+from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
+from vflow.nn.layers import NormConv2d, ZeroConv2d
+from vflow.nn.relu import relu
+from vflow.nn.reshape import squeeze, unsqueeze
+
+SURPRISE = 6.0  # standard deviations that half-infinite noise may be pulled across 0
+
+
+class SegmentationConfig(Config):
+    """Binary masks given grey pictures of their size: a conditional flow (Winkler et al. 2019).
+
+    ``condition`` gives the features of the picture per level, fine to coarse, that couplings and priors see.
+    """
+
+    glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
+    condition: EncoderConfig = EncoderConfig(hidden=(32, 48), blocks=2)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.glow.channels != 1:
+            raise ValueError("glow.channels must be 1: a mask")
+        if len(self.condition.hidden) != self.glow.levels:
+            raise ValueError("condition.hidden needs one entry per level")
+        return self
+
+
+@final
+class HalfInfiniteDequantizer(Dequantizer):
+    """Noise of two levels, below and from 128 on: v < 0 for the lower one, v > 0 for the upper one.
+
+    Winkler et al. 2019. q(v | x) is a normal density cut at 0; a small network gives its mean and scale. It
+    starts as N(mode, 1), and then no bit is lost to a model that is N(mode, 1) itself: the bound is exact.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_in = NormConv2d(12 * channels, HIDDEN, 3)
+        self.block = ResidualBlock(HIDDEN)
+        self.conv_out = ZeroConv2d(HIDDEN, 8 * channels)
+
+    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """v and −log q; ``mode`` is the mean of v that is expected before x is seen, 0 where None.
+
+        Images have even height and width.
+        """
+        mode = torch.zeros_like(eps) if mode is None else mode.to(eps.dtype)
+        sign = torch.where(x < LEVELS / 2, -1.0, 1.0).to(eps.dtype)
+        planes = squeeze(torch.cat([sign, mode / 4, sign * mode / 4], 1))
+        shift, raw = self.conv_out(self.block(relu(self.conv_in(planes)))).to(eps.dtype).chunk(2, 1)
+        log_scale = soft_clamp(unsqueeze(raw))
+        mean = (sign * (mode + unsqueeze(shift)) * (-log_scale).exp()).clamp_min(-SURPRISE)
+        beyond = torch.special.ndtr(eps) * torch.special.ndtr(mean)  # probability of more than the draw
+        draw = (mean - torch.special.ndtri(beyond.clamp(1e-30, 1 - 1e-7))).clamp_min(1e-6)
+        weight = 0.5 * ((draw - mean).square() + math.log(2 * math.pi)) + torch.special.log_ndtr(mean)
+        return sign * log_scale.exp() * draw, weight + log_scale
 
 
 @final

@@ -10,9 +10,10 @@ import numpy as np
 
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageExample
-from vflow.data.datasets.vessels import COUNTS
 from vflow.errors import ConfigError
 from vflow.randomness import generator
+
+from .vessels import COUNTS
 
 NOISE = 0.2  # deviation of the noise on pictures in 0..1
 SHARES: dict[Split, tuple[float, float]] = {"train": (0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1)}
@@ -77,7 +78,7 @@ class SkimageMasks:
         self._parts = [_columns(*prepared(name), SHARES[split]) for name in PICTURES]
         most = min(min(picture.shape) for picture, _ in self._parts)
         if size > most:
-            raise ConfigError(f"data skimage-masks: model.glow.height is {size}; set it to at most {most}")
+            raise ConfigError(f"data skimage-masks: crops of {size} pixels; give at most {most}")
 
     def __len__(self) -> int:
         return COUNTS[self.split]

@@ -1,0 +1,1 @@
+"""Parts of the example of masks: model, figures, and data sets."""
