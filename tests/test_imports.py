@@ -58,7 +58,8 @@ def test_each_outside_library_has_one_home() -> None:
         **dict.fromkeys(
             CONTAINERS, ("vflow/data", "scripts/acceptance", "scripts/pins", "scripts/fit_selection")
         ),
-    }
+        "PIL": ("vflow/data", "scripts/acceptance", "scripts/pins", "vflow/benchmarks/enlarging.py"),
+    }  # enlarging compares with Pillow's bicubic interpolation, as its protocol says
     for path in SOURCES:
         text = path.read_text()
         used = {name.split(".")[0] for name in imports(path)}
