@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from examples.flow_figures import FOLDER, SHADES
 from examples.vae import Vae, VaeConfig, binarize
-from scripts.flow_figures import FOLDER, SHADES
 from vflow.config import TrainingConfig
 from vflow.data.datasets.digits import MnistImages
 from vflow.data.media import write_png

@@ -15,6 +15,7 @@ import torch
 from examples import (
     digit_models,
     discrete_flows,
+    flow_figures,
     integer_flow,
     invertible_network,
     knowledge_types,
@@ -70,6 +71,12 @@ def digits_of(name: str) -> Callable[[Path], Rows]:
     return rows
 
 
+def gallery(folder: Path) -> Rows:
+    row = flow_figures.figure(flow_figures.BY_PRESET["maf"], 0.2, folder)
+    assert (folder / "maf.png").stat().st_size > 100
+    return [row]
+
+
 def knowledge(folder: Path) -> Rows:
     return knowledge_types.run(0.2, 0.2)
 
@@ -84,6 +91,7 @@ def vines(folder: Path) -> Rows:
 SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
     "digit_models": (digits_of("pixelcnn"), 1),
     "discrete_flows": (lambda _: discrete_flows.table_rows(discrete_flows.XOR, 2, {"none": []}, 1), 2),
+    "flow_figures": (gallery, 1),
     "integer_flow": (digits_of("integer-flow"), 1),
     "invertible_network": (lambda _: invertible_network.run("arm", 0.2, 0), 3),
     "knowledge_types": (knowledge, 4),
@@ -110,6 +118,7 @@ def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
     monkeypatch.setattr(invertible_network, "COMPARED", 2)
     monkeypatch.setattr(systems, "POINTS", 2000)
+    monkeypatch.setattr(flow_figures, "POINTS", 2000)
     monkeypatch.setattr(vine_autoencoder, "LATENT", 2)
     knowledge_types.judge.cache_clear()
     torch.manual_seed(0)

@@ -3,8 +3,8 @@
 Each system is trained for a given processor time. The picture shows the true density, the learned density,
 samples, and the base's grid as bent by the flow. Run from the repository with one thread::
 
-    python -m scripts.flow_figures --seconds 60
-    python -m scripts.flow_figures maf sphere --seconds 20
+    python -m examples.flow_figures --seconds 60
+    python -m examples.flow_figures maf sphere --seconds 20
 """
 
 from __future__ import annotations
