@@ -57,7 +57,7 @@ class BernoulliMade(nn.Module):
 
     def log_prob(self, bits: Tensor, mask: int) -> Tensor:
         """log p(x), (B,), in nats under mask number ``mask`` alone."""
-        logit = self.net.prepare(mask)(bits, None)[:, :, 0]
+        logit = self.net.prepare(mask=mask)(bits)[:, :, 0]
         return -F.binary_cross_entropy_with_logits(logit, bits, reduction="none").sum(1)
 
     def forward(self, bits: Tensor) -> Tensor:
@@ -68,10 +68,10 @@ class BernoulliMade(nn.Module):
     @torch.no_grad()
     def sample(self, eps: Tensor) -> Tensor:
         """Bits (B, D) from standard-normal noise (B, D), in D passes, by the first mask."""
-        run, level = self.net.prepare(0), torch.special.ndtr(eps)
+        run, level = self.net.prepare(), torch.special.ndtr(eps)
         bits = torch.zeros_like(eps)
         for index in self.net.order.argsort().tolist():
-            bits[:, index] = (level[:, index] < run(bits, None)[:, index, 0].sigmoid()).to(eps.dtype)
+            bits[:, index] = (level[:, index] < run(bits)[:, index, 0].sigmoid()).to(eps.dtype)
         return bits
 
 
