@@ -55,7 +55,10 @@ def _compare(result: Result, chosen: int) -> str:
     after = result.differences if is_map else result.variant(chosen)
     title = "Differences" if is_map else f"Variant {chosen + 1}"
     saved = f"{name}-x{result.scale}-{'differences' if is_map else f'variant-{chosen + 1}'}.png"
-    legend = heat_legend(f"{result.top:.0f} grey levels") if is_map else ""
+    most = f"{result.top:.0f} grey levels"
+    if result.interval:
+        most = f"±{most}, which hold the truth nine times in ten"
+    legend = heat_legend(most) if is_map else ""
     row, column = result.start
     return (
         f'<figure class="vf-compare vf-enlarged" style="--width: {width}px; --height: {height}px"'

@@ -43,6 +43,7 @@ class Result:
         size: (width, height) of the enlarged photo.
         count: variants drawn.
         top: grey levels at the brightest end of the map of differences.
+        interval: the map shows half widths of 90% intervals; else standard deviations over variants.
         corner: (row, column) of the square where variants differ most.
         start: (row, column) of the middle of the part where they differ most from bicubic interpolation.
     """
@@ -53,6 +54,7 @@ class Result:
     size: tuple[int, int]
     count: int
     top: float
+    interval: bool
     corner: tuple[int, int]
     start: tuple[int, int]
 
@@ -119,12 +121,17 @@ class EnlargeFace(Face):
         scale = job.settings.scale
         drawn = np.stack([luminance(variant.image) for variant in job.results])
         before = np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8)
-        deviation = drawn.std(0)
+        deviation, calibrated = drawn.std(0), job.model.config.interval is not None and job.done > 1
+        if calibrated:
+            from vflow.pipelines.upscale import pixel_interval  # which imports torch
+
+            low, high = pixel_interval(job.model, np.stack([variant.image for variant in job.results]))
+            deviation = (high - low) / 2
         top = max(1.0, float(np.quantile(deviation, 0.99)))
         row, column = _busiest(np.abs(drawn - luminance(before)).mean(0), OPENED)
         start = row + min(OPENED, height) // 2, column + min(OPENED, width) // 2
         corner = _busiest(deviation, CARD)
-        result = Result(folder, job.name, scale, (width, height), job.done, top, corner, start)
+        result = Result(folder, job.name, scale, (width, height), job.done, top, calibrated, corner, start)
         media.write_png(result.before, before)
         media.write_png(result.differences, heat(deviation, top))
         return result
