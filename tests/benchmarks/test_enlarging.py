@@ -22,7 +22,7 @@ from vflow.pipelines.upscale import pixel_interval
 @pytest.fixture
 def model() -> nn.Module:
     made = make_super_resolution()
-    made.config = made.config.model_copy(update={"interval": (2.0, 1.0)})
+    made.config = made.config.model_copy(update={"interval": 2.0})
     return made
 
 

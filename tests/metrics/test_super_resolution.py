@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vflow.metrics.super_resolution import Errors, fit_interval, interval, interval_figures
+from vflow.metrics.super_resolution import LEAST, Spread, deviation
 
 
 def picture(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -20,17 +20,15 @@ def picture(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def test_fitted_intervals_hold_nine_of_ten_of_other_pictures() -> None:
     random = np.random.default_rng(0)
-    reach, floor = fit_interval([Errors.of(*picture(random)) for _ in range(3)])
+    reach = Spread.joined([Spread.of(*picture(random)) for _ in range(3)]).reach()
     assert 2.8 < reach < 4.2
-    variants, truth = picture(random)
-    low, high = interval(variants, reach, floor)
-    found = interval_figures(low, high, truth)
+    found = Spread.of(*picture(random)).figures(reach)
     assert found["interval_inside"] == pytest.approx(0.9, abs=0.02)
     assert found["interval_inside_steep"] == pytest.approx(0.9, abs=0.04)
     assert found["interval_width_ratio"] < 0.8  # a constant interval must be wide everywhere
 
 
-def test_the_floor_widens_where_variants_agree() -> None:
+def test_variants_that_agree_have_a_least_deviation() -> None:
     same = np.full((8, 16, 16), 100, np.float32)
-    low, high = interval(same, 2.0, 3.0)
-    assert low == pytest.approx(94 * np.ones((16, 16))) and high == pytest.approx(106 * np.ones((16, 16)))
+    assert deviation(same) == pytest.approx(LEAST * np.ones((16, 16)))
+    assert Spread.of(same, same[0], border=4).error.shape == (64,)

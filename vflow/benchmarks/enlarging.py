@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from vflow.benchmarks.base import UNCONFIRMED, Benchmark, Row, checked
 from vflow.checkpoint import load
 from vflow.data.media import read_image
-from vflow.metrics.super_resolution import gradient_similarity, interval_figures, luminance
+from vflow.metrics.super_resolution import Spread, gradient_similarity, luminance
 from vflow.metrics.video import psnr, ssim
 from vflow.models import Colorizer
 from vflow.pipelines.color.photo import as_picture
-from vflow.pipelines.upscale import pixel_interval, upscale
+from vflow.pipelines.upscale import super_resolution_config, upscale
 
 SCALE, BORDER, VARIANTS = 4, 4, 8
 PUBLISHED = {"set5": (28.42, 30.08, 30.33), "set14": (26.09, 27.13, 27.40)}
@@ -30,12 +30,8 @@ HEADROOM, RANGE = 16, 219 / 255  # of 8-bit luma in MATLAB's rgb2ycbcr
 
 def luma(images: np.ndarray) -> np.ndarray:
     """Luma 16..235 of RGB (…, H, W, 3), as the papers' figures take it, without the border, (…, h, w, 1)."""
-    return luma_scale(luminance(images[..., BORDER:-BORDER, BORDER:-BORDER, :]))[..., None]
-
-
-def luma_scale(luma: np.ndarray) -> np.ndarray:
-    """Luma 16..235 of luma 0..255."""
-    return HEADROOM + RANGE * luma
+    inside = images[..., BORDER:-BORDER, BORDER:-BORDER, :]
+    return (HEADROOM + RANGE * luminance(inside))[..., None]
 
 
 def feature_distance(backbone: Any, image: np.ndarray, target: np.ndarray) -> float:
@@ -70,43 +66,43 @@ def run(name: str, folder: Path, seeds: range) -> Iterator[Row]:
     model, colorizer = load("enlarge"), load("colorizer")
     assert isinstance(colorizer, Colorizer)
     paths = {path.name: path for path in checked(folder, name)}
-    found: dict[str, list[list[np.ndarray]]] = {"mean": [], "one": [], "bicubic": [], "interval": []}
+    reach = super_resolution_config(model).interval
+    rows: dict[str, list[list[np.ndarray]]] = {"mean": [], "one": [], "bicubic": []}
+    spreads: list[list[Spread]] = [[] for _ in seeds]
     for file in (file for file in paths if file.endswith("_HR.png")):
         photo, small = (
             as_picture(read_image(paths[x]).frames[0]) for x in (file, file.replace("_HR", "_LR"))
         )
         target = luma(photo)
-        simple = Image.fromarray(small).resize(photo.shape[1::-1], Image.Resampling.BICUBIC)
-        found["bicubic"].append([figures([luma(np.asarray(simple))], target, colorizer.backbone)])
-        for part in ("mean", "one", "interval"):
-            found[part].append([])
-        for seed in seeds:
-            variants = upscale(model, small, scale=SCALE, num_samples=VARIANTS, seed=seed)
-            made, (low, high) = luma(variants), pixel_interval(model, variants)
-            ends = [luma_scale(end[BORDER:-BORDER, BORDER:-BORDER]) for end in (low, high)]
-            found["mean"][-1].append(figures([made.mean(0)], target, colorizer.backbone))
-            found["one"][-1].append(figures(list(made), target, colorizer.backbone))
-            found["interval"][-1].append(
-                np.array([*interval_figures(ends[0], ends[1], target[..., 0]).values()])
-            )
-    labels = {"mean": f"`enlarge`, mean of {VARIANTS}", "one": "`enlarge`, one variant", "bicubic": "bicubic"}
+        simple = luma(np.asarray(Image.fromarray(small).resize(photo.shape[1::-1], Image.Resampling.BICUBIC)))
+        rows["bicubic"].append([figures([simple], target, colorizer.backbone)])
+        drawn = [upscale(model, small, scale=SCALE, num_samples=VARIANTS, seed=seed) for seed in seeds]
+        made = [luma(variants) for variants in drawn]
+        rows["mean"].append([figures([one.mean(0)], target, colorizer.backbone) for one in made])
+        rows["one"].append([figures(list(one), target, colorizer.backbone) for one in made])
+        for variants, found in zip(drawn, spreads, strict=True):
+            found.append(Spread.of(luminance(variants), luminance(photo), BORDER))
     nothing = dict.fromkeys(INTERVAL)
+    interval = nothing
+    if reach is not None:
+        inside = [[*Spread.joined(found).figures(reach).values()] for found in spreads]
+        interval = _spread(np.array(inside), INTERVAL)
+    labels = {"mean": f"`enlarge`, mean of {VARIANTS}", "one": "`enlarge`, one variant", "bicubic": "bicubic"}
     for key, label in labels.items():
-        interval = _spread(found["interval"], INTERVAL) if key == "mean" else nothing
-        yield {"what": label} | _spread(found[key], FIGURES) | interval
+        cells = _spread(np.mean(rows[key], axis=0), FIGURES)
+        yield {"what": label} | cells | (interval if key == "mean" else nothing)
     for label, value in zip(("bicubic", "SRCNN", "SelfExSR"), PUBLISHED[name], strict=True):
         own = dict.fromkeys(FIGURES) | {"psnr": f"{value:.2f}"}
         yield {"what": f"{label} ({UNCONFIRMED})"} | own | nothing
 
 
-def _spread(found: Sequence[Sequence[np.ndarray]], digits: Mapping[str, int]) -> dict[str, str | None]:
-    """Means over pictures, and their standard deviation over seeds if there are several."""
-    seeds = np.mean(found, axis=0)
-    cells = {}
-    for index, (name, places) in enumerate(digits.items()):
-        spread = f" ± {seeds[:, index].std(ddof=1):.{places}f}" if len(seeds) > 1 else ""
-        cells[name] = f"{seeds[:, index].mean():.{places}f}{spread}"
-    return dict(cells)
+def _spread(seeds: np.ndarray, digits: Mapping[str, int]) -> dict[str, str | None]:
+    """Means of (seeds, figures), and their standard deviations if there are several seeds."""
+    cells: dict[str, str | None] = {}
+    for (name, places), column in zip(digits.items(), seeds.T, strict=True):
+        spread = f" ± {column.std(ddof=1):.{places}f}" if len(column) > 1 else ""
+        cells[name] = f"{column.mean():.{places}f}{spread}"
+    return cells
 
 
 def _benchmark(name: str, title: str, pictures: int) -> Benchmark:

@@ -640,10 +640,10 @@ class SuperResolutionConfig(Config):
         description="false: all parts see zeros in place of the small photo, to measure what it tells",
     )
     temperature: Temperature = 1.0
-    interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
-        default=None,
-        description="r and f of a pixel's interval m ± r √(s² + f²), m and s² of eight variants, 90% inside",
-    )
+    interval: float | None = Field(
+        default=None, gt=0,
+        description="r of a pixel's 90% interval m ± r s, m the mean of eight variants, s their deviation",
+    )  # fmt: skip
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")

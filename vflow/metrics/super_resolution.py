@@ -11,8 +11,8 @@ import numpy as np
 WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601)
 STABILITY = 170.0  # of Xue et al. 2014, grey levels²
 INSIDE = 0.9  # share of pixels that lie in an interval
-WINDOW = 5  # side of the neighbourhood that deviations are taken over
-FLOORS = np.linspace(0, 12, 49)  # grey levels
+WINDOW = 3  # side of the neighbourhood that deviations are taken over
+LEAST = 0.1  # deviation of variants that agree, grey levels
 
 
 def luminance(images: np.ndarray) -> np.ndarray:
@@ -39,71 +39,53 @@ def gradient_similarity(luma: np.ndarray, target: np.ndarray) -> float:
     return float(((2 * m * n + STABILITY) / (m * m + n * n + STABILITY)).mean())
 
 
-def interval(luma: np.ndarray, reach: float, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the interval a pixel of variants (N, H, W), m ± r √(s² + f²), each float32 (H, W).
-
-    Args:
-        luma: variants, whose mean is m; s² is their variance, averaged over ``WINDOW``×``WINDOW`` pixels.
-        reach: r.
-        floor: f, grey levels.
-    """
-    mean, half = luma.mean(0), reach * np.sqrt(_local_variance(luma) + floor**2)
-    return mean - half, mean + half
+def deviation(luma: np.ndarray) -> np.ndarray:
+    """Standard deviation of variants (N, H, W) around each pixel, float32 (H, W), grey levels."""
+    variance = cv2.blur(luma.var(0, ddof=1), (WINDOW, WINDOW))
+    return np.asarray(np.sqrt(variance.clip(0) + LEAST**2))
 
 
-class Errors(NamedTuple):
-    """Local variance of variants, error of their mean, and where the truth is steepest, each (pixels,)."""
+class Spread(NamedTuple):
+    """Deviation of variants, error of their mean, and where the truth is steepest, each (pixels,)."""
 
-    variance: np.ndarray
+    deviation: np.ndarray
     error: np.ndarray
     steep: np.ndarray
 
     @classmethod
-    def of(cls, luma: np.ndarray, target: np.ndarray) -> Self:
-        """Errors of variants (N, H, W) whose truth is ``target`` (H, W)."""
-        parts = _local_variance(luma), np.abs(target - luma.mean(0)), steepest(target)
-        return cls(*(part.ravel() for part in parts))
+    def of(cls, luma: np.ndarray, target: np.ndarray, border: int = 0) -> Self:
+        """Of variants (N, H, W) whose truth is ``target`` (H, W), less a border."""
+        parts = deviation(luma), np.abs(target - luma.mean(0)), steepest(target)
+        return cls(
+            *(part[border : len(part) - border, border : part.shape[1] - border].ravel() for part in parts)
+        )
 
+    @classmethod
+    def joined(cls, pictures: Sequence[Spread]) -> Self:
+        """Of all pixels of ``pictures``."""
+        return cls(*(np.concatenate(part) for part in zip(*pictures, strict=True)))
 
-def fit_interval(pictures: Sequence[Errors]) -> tuple[float, float]:
-    """Reach and floor whose intervals hold ``INSIDE`` of all pixels, and nearly as many of the steepest."""
-    variance, error, steep = (np.concatenate(part) for part in zip(*pictures, strict=True))
+    def reach(self) -> float:
+        """r whose intervals m ± r s hold ``INSIDE`` of the pixels."""
+        return float(np.quantile(self.error / self.deviation, INSIDE))
 
-    def reach(floor: float) -> float:
-        return float(np.quantile(error / np.sqrt(variance + floor**2 + 1e-6), INSIDE))
-
-    def missed(floor: float) -> float:
-        half = reach(floor) * np.sqrt(variance[steep] + floor**2 + 1e-6)
-        return abs(float((error[steep] <= half).mean()) - INSIDE)
-
-    floor = float(min(FLOORS, key=missed))
-    return reach(floor), floor
-
-
-def interval_figures(low: np.ndarray, high: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Figures of intervals, beside the constant one about their middles that holds as many pixels.
-
-    Returns:
-        Shares of the pixels of luma ``target`` (H, W) inside, of all and of the steepest, and mean width over
-        the constant one's.
-    """
-    inside = (low <= target) & (target <= high)
-    constant = 2 * np.quantile(np.abs(target - (low + high) / 2), inside.mean())
-    return {
-        "interval_inside": float(inside.mean()),
-        "interval_inside_steep": float(inside[steepest(target)].mean()),
-        "interval_width_ratio": float((high - low).mean() / max(constant, 1e-6)),
-    }
+    def figures(self, reach: float) -> dict[str, float]:
+        """Shares of pixels inside m ± r s, of all and of the steepest, and the mean width over that of the
+        constant interval that holds as many."""
+        half = reach * self.deviation
+        inside = self.error <= half
+        constant = max(float(np.quantile(self.error, inside.mean())), LEAST)
+        return {
+            "interval_inside": float(inside.mean()),
+            "interval_inside_steep": float(inside[self.steep].mean()),
+            "interval_width_ratio": float(half.mean()) / constant,
+        }
 
 
 def steepest(luma: np.ndarray) -> np.ndarray:
     """Quarter of the pixels of (H, W) with the largest gradients, bool (H, W)."""
     slope = _gradient(luma)
     return np.asarray(slope >= np.quantile(slope, 0.75))
-
-
-def _local_variance(luma: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.blur(luma.var(0, ddof=1), (WINDOW, WINDOW)))
 
 
 def _gradient(luma: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ class AutoregressiveNet(nn.Module, ABC):
         return self.prepare(context)(x)
 
     def _projected(self, context: Tensor | None) -> Tensor | None:
-        """What the context adds to the first layer, if the network has one."""
+        """Term of the context in the first layer; None: the network takes no context."""
         if self.context_in is None:
             return None
         if context is None:

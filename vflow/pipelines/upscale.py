@@ -22,7 +22,7 @@ from vflow.config.settings import Settings
 from vflow.data import media
 from vflow.data.datasets.photos import average_blocks
 from vflow.errors import CheckpointError, InputError
-from vflow.metrics.super_resolution import interval, luminance
+from vflow.metrics.super_resolution import deviation, luminance
 from vflow.models import Sampled
 from vflow.models.base import Condition
 from vflow.models.glow import Chains
@@ -127,12 +127,14 @@ def pixel_interval(model: nn.Module, variants: np.ndarray) -> tuple[np.ndarray, 
     Raises:
         CheckpointError: the model has no ``interval``, or is of another kind. InputError: one variant.
     """
-    fitted = super_resolution_config(model).interval
-    if fitted is None:
-        raise CheckpointError("this checkpoint has no interval; vflow evaluate tells one (interval_fit)")
+    reach = super_resolution_config(model).interval
+    if reach is None:
+        raise CheckpointError("this checkpoint has no interval; vflow evaluate tells one (interval_reach)")
     if len(variants) < 2:
         raise InputError("an interval is of two variants or more; give num_samples=8")
-    return interval(luminance(variants), *fitted)
+    luma = luminance(variants)
+    mean, half = luma.mean(0), reach * deviation(luma)
+    return mean - half, mean + half
 
 
 class Enlarge(Task[EnlargeSettings, Photo, Variant]):

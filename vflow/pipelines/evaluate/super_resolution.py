@@ -14,11 +14,9 @@ from torch import nn
 from vflow.data.datasets.photos import PhotoPairs, average_blocks, halve
 from vflow.errors import InputError
 from vflow.metrics.super_resolution import (
-    Errors,
+    Spread,
     bicubic,
-    fit_interval,
     gradient_similarity,
-    interval_figures,
     luminance,
 )
 from vflow.metrics.video import PSNR_LIMIT, diversity, limited_psnr
@@ -37,7 +35,6 @@ from vflow.pipelines.upscale import (
     ENLARGE,
     Photo,
     largest_change,
-    pixel_interval,
     super_resolution_config,
 )
 from vflow.pipelines.walk import render as views
@@ -64,8 +61,11 @@ def evaluate_super_resolution(model: nn.Module, settings: Settings, stage: Stage
         running.add(photo, drawing)
         progress(done, len(chosen))
     figures = running.figures() | fault_figures(model, running.counts)
-    if settings.split == "validation" and drawing.num_samples > 1:
-        figures["interval_fit"] = running.fitted()
+    if running.spreads:
+        spread, reach = Spread.joined(running.spreads), super_resolution_config(model).interval
+        figures |= {} if reach is None else spread.figures(reach)
+        if settings.split == "validation":
+            figures["interval_reach"] = spread.reach()
     protocol: dict[str, Any] = {
         "data": settings.data, "split": settings.split, "photos": running.photos,
         "photos_available": len(held), "scale": SCALE, "num_samples": drawing.num_samples,
@@ -77,7 +77,7 @@ def evaluate_super_resolution(model: nn.Module, settings: Settings, stage: Stage
         "bicubic interpolation",
         "gms": "gradient-magnitude similarity of luma at full size (Xue et al. 2014); best per photo",
         "interval": "90% of luma; inside: of all pixels, and of the quarter with the steepest gradients; "
-        "width_ratio: over a constant interval that holds as many; fit: reach and floor for these photos",
+        "width_ratio: over a constant interval that holds as many; reach: that suits these photos",
         "source": places.name,
     }  # fmt: skip
     return Evaluation(figures, protocol, running.sheets())
@@ -163,7 +163,7 @@ class _Figures:
         self.rows: list[dict[str, float]] = []
         self.nats: list[list[tuple[float, int, float]]] = []
         self.shown: list[np.ndarray] = []
-        self.errors: list[Errors] = []
+        self.spreads: list[Spread] = []
         self.counts, self.seconds, self.drawn, self.change = Counts(), 0.0, 0, 0
 
     @property
@@ -180,7 +180,7 @@ class _Figures:
         lumas = luminance(made.images)
         mean = lumas.mean(0)
         if len(lumas) > 1:
-            self.errors.append(Errors.of(lumas, target))
+            self.spreads.append(Spread.of(lumas, target))
         similarities = _similarities(photo, made)
         self.rows.append(
             {
@@ -192,7 +192,6 @@ class _Figures:
                 "gms_bicubic": gradient_similarity(luminance(simple), target),
                 "diversity": diversity(made.images),
             }
-            | self._interval(made.images, target)
         )
         self.change = max(self.change, largest_change(small, list(made.images), SCALE))
         self.counts, self.seconds = self.counts.plus(made.counts), self.seconds + made.seconds
@@ -201,15 +200,6 @@ class _Figures:
             best = made.images[int(np.argmax(similarities))]
             pictures = [np.kron(small, np.ones((SCALE, SCALE, 1), np.uint8)), np.rint(simple), best, photo]
             self.shown.append(np.stack([_middle(picture) for picture in pictures]))
-
-    def _interval(self, variants: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        if super_resolution_config(self.model).interval is None or len(variants) < 2:
-            return {}
-        return interval_figures(*pixel_interval(self.model, variants), target)
-
-    def fitted(self) -> list[float]:
-        """Reach and floor of intervals that suit these photos."""
-        return [round(value, 3) for value in fit_interval(self.errors)]
 
     def figures(self) -> dict[str, Any]:
         """Means over photos; bits/dim over all details; NaN for what is relative to a loss of 0."""
