@@ -135,7 +135,7 @@ def test_a_finger_moves_the_photo_or_the_line(browser: Browser) -> None:
             "enlarge/enlarge.js",
         )
     )
-    result = Result(Path("run"), "photo", 4, (640, 1640), 1, 1.0, (0, 0), (900, 300))
+    result = Result(Path("run"), "photo", 4, (640, 1640), 1, 1.0, False, (0, 0), (900, 300))
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     scripts = f"<script>{script}</script><script>{moves}</script>"
