@@ -121,7 +121,9 @@ class EnlargeFace(Face):
         scale = job.settings.scale
         drawn = np.stack([luminance(variant.image) for variant in job.results])
         before = np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8)
-        deviation, calibrated = drawn.std(0), job.model.config.interval is not None and job.done > 1
+        deviation, config = drawn.std(0), job.model.config
+        usual = job.settings.temperature == config.temperature  # for which intervals were fitted
+        calibrated = config.interval is not None and usual and job.done > 1
         if calibrated:
             from vflow.pipelines.upscale import pixel_interval  # which imports torch
 

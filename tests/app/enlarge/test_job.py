@@ -57,11 +57,13 @@ def test_a_single_variant_differs_from_none(app: AppContext, tmp_path: Path) -> 
 
 
 def test_a_model_with_intervals_shows_how_far_off_a_pixel_may_be(app: AppContext, tmp_path: Path) -> None:
-    config = tiny_super_resolution().model_copy(update={"interval": 2.0})
+    config = tiny_super_resolution().model_copy(update={"interval": 2.0, "temperature": 0.5})
     shutil.rmtree(tmp_path / "models" / "tiny")
     save_untrained(tmp_path / "models" / "tiny", config)
     Image.fromarray(picture(30, 40)).save(tmp_path / "bay.png")
     one, two = (enlarge(app, tmp_path / "bay.png", num_samples=count) for count in (1, 2))
+    warmer = begin(app, tmp_path / "bay.png", temperature=0.7)
+    assert list(warmer.advance(lambda: False)) and not warmer.save(app, app.runs.new_folder()).interval
     assert two.interval and not one.interval
     assert "nine times in ten" in html.results(two, 2) and "nine times in ten" not in html.results(two, 0)
 
