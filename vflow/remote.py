@@ -141,7 +141,7 @@ class Remote:
 
 
 def _errors(scheme: str) -> tuple[type[Exception], ...]:
-    """What a store's library raises where the store refuses."""
+    """Exceptions of a store's library where the store refuses."""
     if scheme == "s3":
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -71,7 +71,7 @@ class Options:
 
     @cached_property
     def store(self) -> Store:
-        """Where everything is written."""
+        """Store that everything is written to."""
         return open_store(self.output)
 
     @property

@@ -25,7 +25,7 @@ Results = Iterator[tuple[int, str | None]]
 
 @dataclass(frozen=True)
 class Launcher:
-    """How jobs are run.
+    """Settings of jobs on many processes.
 
     Attributes:
         kind: Ray on this machine, or on the cluster that ``RAY_ADDRESS`` names; or Slurm.
