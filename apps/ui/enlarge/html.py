@@ -57,7 +57,7 @@ def _compare(result: Result, chosen: int) -> str:
     saved = f"{name}-x{result.scale}-{'differences' if is_map else f'variant-{chosen + 1}'}.png"
     most = f"{result.top:.0f} grey levels"
     if result.interval:
-        most = f"±{most}, which hold the truth nine times in ten"
+        most = f"±{most}, which hold the truth about nine times in ten"
     legend = heat_legend(most) if is_map else ""
     row, column = result.start
     return (
