@@ -41,7 +41,9 @@ def run(folder: Path, _seeds: range) -> Iterator[Row]:
             "bits": f"{8 * sum(found) / values:.3f}",
             "least": f"{min(bits):.3f}",
             "most": f"{max(bits):.3f}",
-            "smaller": sum(own < other for own, other in zip(sizes[OURS], found, strict=True)),
+            "smaller": None
+            if name == OURS
+            else sum(own < other for own, other in zip(sizes[OURS], found, strict=True)),
             "encoding": per_megapixel[0],
             "decoding": per_megapixel[1] if name == OURS else None,
         }

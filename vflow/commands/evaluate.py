@@ -50,10 +50,10 @@ class Evaluate:
     held_out_files: Whole = None
     """Clips that training held out, where its data.held_out_files replaced the usual 5%."""
     limit: Whole = None
-    """Examples, evenly spread (64 clips, 1000 digits, 128 photos, 200 masks, all points); 0 takes all."""
+    """Examples, evenly spread (64 clips, 1000 digits, 128 photos, all points); 0 takes all."""
     num_samples: Whole = None
-    """Futures per clip (20), colourings or enlargements per photo (8), masks (16), members of
-    rain (20), digits per class (100)."""
+    """Futures per clip (20), colourings or enlargements per photo (8), members of rain (20),
+    digits per class (100)."""
     num_frames: Whole = None
     """Predicted frames of each clip (10, or what the clips have); given, no later ones are scored."""
     context: Whole = None

@@ -47,7 +47,7 @@ class Batch(RunFlags):
     workers: Whole = None
     """Processes of Ray or Slurm at once (2), each with as many processors as --threads says."""
     worker_memory: Number = None
-    """GB of memory that each of them reserves, and may use; without a bound when not given."""
+    """GB of memory that each of them reserves, and on Linux may use at most; no bound when not given."""
 
     def check(self) -> None:
         if self.engine == "local" and (self.workers, self.worker_memory) != (None, None):

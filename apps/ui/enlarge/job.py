@@ -15,7 +15,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError, VflowError
-from vflow.metrics.super_resolution import bicubic, luminance
+from vflow.metrics.super_resolution import bicubic, deviation, luminance
 from vflow.pipelines.video.export import heat
 from vflow.registry import families
 from vflow.tasks.enlarge.settings import SCALES
@@ -121,21 +121,17 @@ class EnlargeFace(Face):
         scale = job.settings.scale
         drawn = np.stack([luminance(variant.image) for variant in job.results])
         before = np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8)
-        deviation, config = drawn.std(0), job.model.config
+        config = job.model.config
         usual = job.settings.temperature == config.temperature  # for which intervals were fitted
         calibrated = config.interval is not None and usual and job.done > 1
-        if calibrated:
-            from vflow.pipelines.upscale import pixel_interval  # which imports torch
-
-            low, high = pixel_interval(job.model, np.stack([variant.image for variant in job.results]))
-            deviation = (high - low) / 2
-        top = max(1.0, float(np.quantile(deviation, 0.99)))
+        spread = config.interval * deviation(drawn) if calibrated else drawn.std(0)
+        top = max(1.0, float(np.quantile(spread, 0.99)))
         row, column = _busiest(np.abs(drawn - luminance(before)).mean(0), OPENED)
         start = row + min(OPENED, height) // 2, column + min(OPENED, width) // 2
-        corner = _busiest(deviation, CARD)
+        corner = _busiest(spread, CARD)
         result = Result(folder, job.name, scale, (width, height), job.done, top, calibrated, corner, start)
         media.write_png(result.before, before)
-        media.write_png(result.differences, heat(deviation, top))
+        media.write_png(result.differences, heat(spread, top))
         return result
 
     def archived(self, result: Result) -> Sequence[Path]:
