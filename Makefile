@@ -1,5 +1,5 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long test-cluster mutants pins pins-advance count lint format e2e bench accept wheel clean
+.PHONY: help app test test-long test-cluster mutants pins pins-advance count lint format e2e bench accept docs wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
 	@echo "make bench      compares speed with other flow libraries"
 	@echo "make accept     measures the promised figures and writes docs/RESULTS.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
+	@echo "make docs       builds the site into build/site; links that lead nowhere are errors"
 	@echo "make wheel      builds the wheel and tests it in a clean environment;  make clean  removes .venv and caches"
 
 setup-%:
@@ -71,6 +72,10 @@ bench: setup-bench
 
 accept: setup-test setup-app setup-bench
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(BIN)/python scripts/accept.py $(if $(ONLY),--only $(ONLY))
+
+docs: setup-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "python3 -m http.server --bind 127.0.0.1 --directory build/site 8000  # then http://127.0.0.1:8000"
 
 wheel: setup-test
 	@sh scripts/check_wheel.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv and installs one extra into it: sh scripts/setup.sh app|test|dev|bench
+# Makes .venv and installs one extra into it: sh scripts/setup.sh app|test|dev|bench|docs
 #
 # .venv/stamps/EXTRA is written last and holds a checksum of pyproject.toml, so a finished extra costs nothing and
 # an edited pyproject.toml is installed afresh. .venv/installing exists only while an install runs: found

@@ -1,20 +1,29 @@
-"""Documents: their links lead somewhere, their commands parse, and their length has bounds."""
+"""Documents: their links lead somewhere, README and the site run, commands parse, and length has bounds."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
+import vflow
 from vflow import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 CARDS = sorted(ROOT.glob("checkpoints/*/README.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *CARDS]
+SITE = sorted(ROOT.glob("docs/site/**/*.md"))
+RUN = [ROOT / "README.md", *SITE]
+TINY = {"STEPS": "2"}
 RENDERED = [ROOT / "docs" / "RESULTS.md", ROOT / "docs" / "BENCHMARKS.md"]
 
 
@@ -36,9 +45,14 @@ def test_links_and_pictures_lead_to_files(page: Path) -> None:
     ]
 
 
+def expanded(text: str) -> str:
+    """Text with its ``${NAME:-default}`` as a shell reads them."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: os.environ.get(found[1], found[2]), text)
+
+
 def commands(page: Path) -> list[str]:
     """Lines of code blocks and first cells of tables that call vflow."""
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    text = expanded(page.read_text(encoding="utf-8").replace("\\\n", " "))
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     lines += re.findall(r"^\| `(vflow [^`]+)`", text, re.MULTILINE)
@@ -64,6 +78,81 @@ def test_commands_parse(
 def test_length() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
     assert (ROOT / "docs" / "DESIGN.md").stat().st_size <= 15_000
-    own = [page.read_text(encoding="utf-8") for page in PAGES if page not in (*CARDS, *RENDERED)]
+    own = [page.read_text(encoding="utf-8") for page in PAGES if page not in (*CARDS, *RENDERED, *SITE)]
     by_hand = [re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.DOTALL) for text in own]
     assert sum(len(text.encode()) for text in by_hand) <= 150_000
+    assert sum(page.stat().st_size for page in SITE) <= 120_000
+
+
+class Block(NamedTuple):
+    """A block of code: its language, its text, and how it is marked (``run`` or ``no-run``, and why)."""
+
+    language: str
+    text: str
+    mark: str
+    reason: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    marked = r"(?:^<!-- (run|no-run): ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$"
+    found = re.findall(marked, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(language or "sh", text, mark, reason) for mark, reason, language, text in found]
+
+
+def run_command(line: str) -> None:
+    """A line of a shell; vflow runs in this process, which has torch already."""
+    line, _, target = line.partition(" > ")
+    words = shlex.split(line, comments=True)
+    if words[:1] != ["vflow"]:
+        subprocess.run(["sh", "-euc", line], check=True, timeout=60)
+        return
+    said, told = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        code = cli.main(words[1:])
+    assert code == 0, f"{line}: {told.getvalue()}"
+    if target:
+        Path(target).write_text(said.getvalue(), encoding="utf-8")
+
+
+def run_block(block: Block, names: dict[str, Any]) -> None:
+    if block.language == "python":
+        exec(compile(block.text, "block", "exec"), names)
+    for line in expanded(block.text.replace("\\\n", " ")).splitlines() if block.language == "sh" else ():
+        if line.strip():
+            run_command(line)
+
+
+@pytest.mark.parametrize("page", RUN, ids=names(RUN))
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a page one after the other, in a folder where the repository's files can be read."""
+    for name in ("apps", "docs", "scripts", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {"__name__": "page"}
+    for block in blocks_of(page):
+        assert block.language in ("sh", "python", "text", "toml", "yaml", "html")
+        assert (block.mark, block.reason) in (("", ""), ("run", "tiny")) or block.mark == "no-run"
+        with monkeypatch.context() as here:
+            for name, value in TINY.items() if block.mark == "run" else ():
+                here.setenv(name, value)
+            if block.mark != "no-run" and "--8<--" not in block.text:
+                run_block(block, known)
+
+
+def test_few_blocks_are_left_out() -> None:
+    assert sum(block.mark == "no-run" for page in RUN for block in blocks_of(page)) <= 6
+
+
+def listed(nav: Any) -> set[str]:
+    if isinstance(nav, str):
+        return {nav}
+    return set().union(*map(listed, nav.values() if isinstance(nav, dict) else nav))
+
+
+def test_the_site_has_every_page_and_every_public_function() -> None:
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    own = set(names(SITE))
+    assert own == {name for name in listed(config["nav"]) if name.startswith("docs/site/")}
+    described = re.findall(r"^::: (\S+)", "\n".join(page.read_text() for page in SITE), re.MULTILINE)
+    assert {f"vflow.{name}" for name in vflow.__all__ if name != "flows"} <= set(described)
+    assert {f"vflow.flows.{name}" for name in vflow.flows.__all__} <= set(described)
