@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.fake_hub import TOKEN, FakeHub, serving
+
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)
 
@@ -74,3 +76,18 @@ def float64_by_default() -> Callable[[], AbstractContextManager[None]]:
             torch.set_default_dtype(torch.float32)
 
     return context
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub of our own, an empty cache, and a token that may write."""
+    from huggingface_hub import constants
+
+    with serving() as fake:
+        template = fake.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", fake.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield fake

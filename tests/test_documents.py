@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import io
 import os
 import re
 import shlex
 import subprocess
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 import vflow
+from tests.fake_hub import FakeHub
 from vflow import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +27,10 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *CARDS]
 SITE = sorted(ROOT.glob("docs/site/**/*.md"))
 RUN = [ROOT / "README.md", *SITE]
 TINY = {"STEPS": "2"}
+FUNCTIONS = [
+    *(name for name in vflow.__all__ if name != "flows"),
+    *(f"flows.{n}" for n in vflow.flows.__all__),
+]
 RENDERED = [ROOT / "docs" / "RESULTS.md", ROOT / "docs" / "BENCHMARKS.md"]
 
 
@@ -154,5 +161,20 @@ def test_the_site_has_every_page_and_every_public_function() -> None:
     own = set(names(SITE))
     assert own == {name for name in listed(config["nav"]) if name.startswith("docs/site/")}
     described = re.findall(r"^::: (\S+)", "\n".join(page.read_text() for page in SITE), re.MULTILINE)
-    assert {f"vflow.{name}" for name in vflow.__all__ if name != "flows"} <= set(described)
-    assert {f"vflow.flows.{name}" for name in vflow.flows.__all__} <= set(described)
+    assert {f"vflow.{name}" for name in FUNCTIONS} <= set(described)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_has_an_example_that_runs(
+    name: str, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the imports that the page of functions names."""
+    monkeypatch.chdir(ROOT)
+    known: dict[str, Any] = {}
+    run_block(blocks_of(ROOT / "docs/site/api/functions.md")[0], known)
+    function = attrgetter(name)(vflow)
+    example = doctest.DocTestParser().get_doctest(function.__doc__, known, name, None, None)
+    assert example.examples and not any(each.options for each in example.examples)
+    told: list[str] = []
+    doctest.DocTestRunner().run(example, out=told.append)
+    assert not told, "".join(told)

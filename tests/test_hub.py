@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from tests.fake_hub import TOKEN, FakeHub, Repository, serving
+from tests.fake_hub import FakeHub, Repository
 from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.config import VideoFlowConfig
@@ -26,19 +25,6 @@ CONFIG = VideoFlowConfig.model_validate(
         "prior": {"hidden": 4, "dilations": [1]},
     }
 )
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub of our own, an empty cache, and a token that may write."""
-    with serving() as fake:
-        template = fake.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", fake.address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield fake
 
 
 @pytest.fixture

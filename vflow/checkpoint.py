@@ -143,6 +143,11 @@ def load(name: str | Path, *, device: str | torch.device = "cpu", allow_hub: boo
     Raises:
         ConfigError: no such device.
         CheckpointError: no such checkpoint, or its files are damaged, unsafe, absurd, or disagree.
+
+    Examples:
+        >>> model = vflow.load("digits")
+        >>> model.config.kind
+        'digits'
     """
     folder = checkpoint_folder(name, allow_hub=allow_hub)
     target = choose_device(str(device))

@@ -27,7 +27,13 @@ Layers = list[dict[str, Any]]
 def MAF(
     features: int, context: int = 0, transforms: int = 5, hidden_features: Sequence[int] = (100, 100)
 ) -> DensityModel:
-    """Masked autoregressive flow (Papamakarios et al. 2017): affine, orders reversed, batch norm between."""
+    """Masked autoregressive flow (Papamakarios et al. 2017): affine, orders reversed, batch norm between.
+
+    Examples:
+        >>> flow = vflow.flows.MAF(features=3, context=2)
+        >>> flow.log_prob(torch.zeros(5, 3), torch.zeros(5, 2)).shape
+        torch.Size([5])
+    """
     step = [_autoregressive(hidden_features), {"kind": "permutation"}]
     return _flow(features, context, transforms * [{"kind": "batchnorm"}, *step])
 
@@ -46,6 +52,11 @@ def NSF(
 
     Args:
         coupling: RQ-NSF (C), with residual networks, whose samples take one pass; else RQ-NSF (AR).
+
+    Examples:
+        >>> flow = vflow.flows.NSF(features=3, context=2, transforms=2)
+        >>> flow.log_prob(torch.zeros(5, 3), torch.zeros(5, 2)).shape
+        torch.Size([5])
     """
     spline = {"kind": "spline", "bins": bins, "low": -bound, "high": bound}
     step = _autoregressive(hidden_features) | {"element": spline}
@@ -63,6 +74,11 @@ def RealNVP(
     """Real NVP (Dinh et al. 2017): affine couplings of residual networks, batch norm between.
 
     The paper has images alone; ten couplings are those of Papamakarios et al. 2017.
+
+    Examples:
+        >>> flow = vflow.flows.RealNVP(features=3, context=2)
+        >>> flow.log_prob(torch.zeros(5, 3), torch.zeros(5, 2)).shape
+        torch.Size([5])
     """
     layers: Layers = []
     for index in range(transforms):
@@ -77,6 +93,11 @@ def Glow(
     """Glow (Kingma & Dhariwal 2018) on vectors: steps of ActNorm, a linear map (LU) and an affine coupling.
 
     Its flow of images is ``vflow.models.glow.Glow``.
+
+    Examples:
+        >>> flow = vflow.flows.Glow(features=3, context=2, transforms=2)
+        >>> flow.log_prob(torch.zeros(5, 3), torch.zeros(5, 2)).shape
+        torch.Size([5])
     """
     step: Layers = [
         {"kind": "actnorm"},
@@ -96,6 +117,11 @@ def TarFlow(
     Args:
         hidden_features: width, a multiple of 64, the width of a head, or below 64 with one head.
         layers: of each block's transformer.
+
+    Examples:
+        >>> flow = vflow.flows.TarFlow(features=3, context=2, transforms=2, layers=2)
+        >>> flow.log_prob(torch.zeros(5, 3), torch.zeros(5, 2)).shape
+        torch.Size([5])
     """
     heads = max(1, hidden_features // 64)
     block: Layers = [

@@ -39,6 +39,11 @@ def from_pretrained(name: str, *, device: str = "cpu") -> nn.Module:
 
     Raises:
         CheckpointError: as ``vflow.load``.
+
+    Examples:
+        >>> model = vflow.from_pretrained("digits")
+        >>> model.training
+        False
     """
     return load(name, device=device)
 
@@ -54,6 +59,11 @@ def push_to_hub(name: str | Path, repo_id: str, *, private: bool = False) -> str
     Raises:
         CheckpointError: the checkpoint does not load, or holds pickled files.
         ConfigError: ``repo_id`` is no ``user/name``. InputError: the hub refuses or cannot be reached.
+
+    Examples:
+        >>> address = vflow.push_to_hub("digits", "ada/digits")  # logged in, or with HF_TOKEN
+        >>> "ada/digits" in address
+        True
     """
     if not REPOSITORY.fullmatch(repo_id):
         raise ConfigError(f"--repo {repo_id}: give user/name, e.g. ada/shapes")

@@ -32,6 +32,12 @@ def distribution(model: nn.Module, condition: Tensor | None = None) -> ModelDist
 
     Raises:
         CheckpointError: a model of another kind. InputError: the condition does not suit the model.
+
+    Examples:
+        >>> flow = vflow.flows.MAF(features=3, context=2, transforms=2).eval()
+        >>> density = vflow.distribution(flow, torch.zeros(2))
+        >>> density.log_prob(density.sample((5,))).shape
+        torch.Size([5])
     """
     raise CheckpointError(f"{type(model).__name__}: no distribution of one example; use its own methods")
 

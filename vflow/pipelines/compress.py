@@ -48,6 +48,12 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
     Raises:
         CheckpointError: ``model`` does not compress. ConfigError: it codes other data.
         InputError: ``frames`` is no such array.
+
+    Examples:
+        >>> photo = read_image("apps/examples/photo-camera.png").frames[0, :64, :64]
+        >>> data = vflow.compress(vflow.load("codec-photo"), photo)
+        >>> len(data) < photo.size
+        True
     """
     return compress_frames(_codec(model), as_array(frames, "frames"), fps=fps).data
 
@@ -61,6 +67,12 @@ def decompress(model: nn.Module, data: bytes) -> np.ndarray:
 
     Raises:
         CheckpointError: coded with another checkpoint. InputError: not a whole .vflow file.
+
+    Examples:
+        >>> photo = read_image("apps/examples/photo-camera.png").frames[0, :64, :64]
+        >>> codec = vflow.load("codec-photo")
+        >>> np.array_equal(vflow.decompress(codec, vflow.compress(codec, photo)), photo)
+        True
     """
     found = decompress_frames(_codec(model), data)
     return found.frames[0] if found.kind == "picture" else found.frames

@@ -77,6 +77,10 @@ def sample(
     Raises:
         ConfigError: a setting is out of range. CheckpointError: the model is no density of vectors.
         InputError: a condition that does not suit the model, or points stay non-finite after 8 redraws.
+
+    Examples:
+        >>> vflow.sample(vflow.flows.RealNVP(features=3, transforms=2), num_samples=5).shape
+        (5, 3)
     """
     return draw_points(model, num_samples, seed, condition).points
 

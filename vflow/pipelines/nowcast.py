@@ -121,6 +121,13 @@ def nowcast(
     Raises:
         InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
             CheckpointError: another kind of model. ConfigError: a setting is out of range.
+
+    Examples:
+        >>> rates = np.zeros((4, 64, 64))
+        >>> rates[:, 24:40, 24:40] = 5.0  # mm/h
+        >>> ensemble = vflow.nowcast(vflow.load("rain"), to_levels(rates), num_frames=2, num_samples=2)
+        >>> ensemble.rates.shape
+        (2, 2, 64, 64)
     """
     temperature = temperature_or_suggested(temperature, nowcast_config(model))
     settings = PredictSettings(

@@ -106,6 +106,11 @@ def upscale(
     Raises:
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
             model is of another kind.
+
+    Examples:
+        >>> photo = read_image("apps/examples/photo-camera.png").frames[0, :32, :32]
+        >>> vflow.upscale(vflow.load("enlarge"), photo, scale=4, num_samples=2).shape
+        (2, 128, 128, 3)
     """
     temperature = temperature_or_suggested(temperature, super_resolution_config(model))
     settings = EnlargeSettings.of(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)

@@ -45,6 +45,12 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         model_: the ``vflow.models.DensityModel``.
         n_features_in_: D.
         feature_names_in_: names of the columns, if X had any.
+
+    Examples:
+        >>> rows = np.random.default_rng(0).normal(size=(200, 3))
+        >>> flow = vflow.DensityEstimator(max_steps=2, random_state=0).fit(rows)
+        >>> flow.score_samples(rows).shape, flow.sample(4).shape
+        ((200,), (4, 3))
     """
 
     def __init__(

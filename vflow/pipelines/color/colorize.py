@@ -95,6 +95,11 @@ def colorize(
     Raises:
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
             model is of another kind.
+
+    Examples:
+        >>> photo = read_image("apps/examples/photo-camera.png").frames[0]
+        >>> vflow.colorize(vflow.load("colorizer"), photo, num_samples=2).shape
+        (2, 320, 320, 3)
     """
     config = color_config(model)
     settings = ColorSettings.of(

@@ -106,6 +106,10 @@ def digits(
     Raises:
         ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
         CheckpointError: the model does not draw digits.
+
+    Examples:
+        >>> vflow.digits(vflow.load("digits"), 7, num_samples=2).shape
+        (2, 28, 28)
     """
     config = digits_config(model)
     settings = DigitsSettings.of(

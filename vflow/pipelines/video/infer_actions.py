@@ -45,6 +45,12 @@ def infer_actions(model: nn.Module, frames: Frames, plans: Sequence[Plan], *, se
     Raises:
         InputError: no candidates, too few frames, or a plan that does not cover the film.
         CheckpointError: no video model.
+
+    Examples:
+        >>> model = build_model(load_preset("grasp-actions").model)  # untrained, so it listens to no plan
+        >>> film = read_clip("apps/examples/grasp-014.npz").frames[:5]
+        >>> vflow.infer_actions(model, film, [np.zeros((5, 26)), np.ones((5, 26))]).probabilities
+        array([0.5, 0.5])
     """
     config = video_config(model)
     if not plans:

@@ -186,6 +186,12 @@ def predict(
     Raises:
         InputError: the frames cannot be used, or a sample stays non-finite after 8 redraws. ConfigError: a
             setting is out of range. CheckpointError: no video model.
+
+    Examples:
+        >>> frames = read_image("apps/examples/shapes-circle.png").frames
+        >>> futures = vflow.predict(vflow.load("shapes-guided"), frames, num_frames=2, num_samples=3)
+        >>> futures.shape
+        (3, 2, 64, 64, 3)
     """
     config = video_config(model)
     settings = PredictSettings(

@@ -127,6 +127,12 @@ def score(
         InputError: too few frames. ConfigError: ``context``, ``num_frames``, ``draws`` or ``seed`` out of
             range.
         CheckpointError: no video model.
+
+    Examples:
+        >>> frames = read_clip("apps/examples/push-00000.mp4").frames
+        >>> bits = vflow.score(vflow.load("push"), frames, num_frames=4)
+        >>> 0 < bits < 2, bits.per_frame[:2]
+        (True, (None, None))
     """
     found = scores(
         model, frames, (draws,), context=context, num_frames=num_frames, seed=seed, actions=actions

@@ -77,6 +77,10 @@ def load_clip_statistics(name: str | Path, model: nn.Module) -> ClipStatistics |
 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
+
+    Examples:
+        >>> vflow.load_clip_statistics("push", vflow.load("push")).mean_map.shape
+        (64, 64)
     """
     path = SIDECAR.find(name)
     if path is None:

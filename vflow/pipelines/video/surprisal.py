@@ -162,6 +162,12 @@ def surprisal(
     Raises:
         InputError: too few or too many frames. ConfigError: ``quantile`` or ``num_frames`` out of range.
         CheckpointError: no video model.
+
+    Examples:
+        >>> frames, model = read_clip("apps/examples/push-00000.mp4").frames[:6], vflow.load("push")
+        >>> found = vflow.surprisal(model, frames, statistics=vflow.load_clip_statistics("push", model))
+        >>> found.maps.shape, len(found.per_frame)
+        ((6, 64, 64), 6)
     """
     check_quantile(quantile)
     ready = prepare(model, frames, num_frames, actions)

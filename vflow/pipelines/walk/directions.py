@@ -178,6 +178,12 @@ def load_directions(name: str | Path, model: Any) -> Directions | None:
 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
+
+    Examples:
+        >>> model = vflow.load("digits")
+        >>> settings = vflow.WalkSettings(steps=3, label=8)
+        >>> vflow.walk(model, (), settings, directions=vflow.load_directions("digits", model)).positions
+        (-3.0, 0.0, 3.0)
     """
     path = SIDECAR.find(name)
     if path is None:

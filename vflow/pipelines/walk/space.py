@@ -152,6 +152,10 @@ class WalkSettings:
         label: class of a digit; None: the likeliest for the given digit.
         num_frames: predicted frames of each clip.
         samples: which two futures are blended.
+
+    Examples:
+        >>> vflow.WalkSettings(kind="interpolate", steps=9, level=-1).steps
+        9
     """
 
     kind: str = "direction"

@@ -84,6 +84,12 @@ def walk(
     Raises:
         InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
         CheckpointError: there are no walks for such models.
+
+    Examples:
+        >>> model = vflow.load("digits")
+        >>> settings = vflow.WalkSettings(kind="temperature", steps=3, label=7)
+        >>> vflow.walk(model, (), settings).frames.shape
+        (3, 28, 28, 1)
     """
     steps = iterate(model, inputs, settings, directions=directions, negatives=negatives, positives=positives)
     while True:

@@ -19,6 +19,10 @@ class Hint(NamedTuple):
     """A colour, (r, g, b) in 0..255, at a point: fractions 0..1 of width (``x``) and height (``y``).
 
     ``reach``, 0..2, is how willingly it takes places that are less like the point.
+
+    Examples:
+        >>> str(vflow.Hint(0.25, 0.5, (192, 48, 32)))
+        '0.25,0.5,#c03020'
     """
 
     x: float
