@@ -74,7 +74,7 @@ accept: setup-test setup-app setup-bench
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(BIN)/python scripts/accept.py $(if $(ONLY),--only $(ONLY))
 
 docs: setup-docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "python3 -m http.server --bind 127.0.0.1 --directory build/site 8000  # then http://127.0.0.1:8000"
 
 wheel: setup-test
