@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vflow.data.motion import advect, drift_offsets, estimate_motion, extrapolate, liveliest
+from vflow.data.motion import advect, drift_offsets, estimate_motion, liveliest
 from vflow.errors import InputError
 
 
@@ -34,23 +34,15 @@ def test_motion_of_a_shifted_field_is_the_shift(x: int, y: int) -> None:
     np.testing.assert_allclose(inner[1], y, atol=0.5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_extrapolation_goes_on_with_the_last_motion(channels: int) -> None:
-    film = np.repeat(moving(3, 2, 7)[..., None], channels, -1)
-    found = extrapolate(film[:3], 4)
-    assert found.shape == (4, 192, 192, channels) and found.dtype == np.float32
-    errors = np.abs(found - film[3:])[:, 24:-24, 24:-24].mean((1, 2, 3))
-    copied = np.abs(film[2].astype(float) - film[3:])[:, 24:-24, 24:-24].mean((1, 2, 3))
-    assert (errors < 0.2 * copied).all()
-
-
 def test_motion_without_rain_is_zero() -> None:
     assert not estimate_motion(np.zeros((4, 64, 64), np.uint8)).any()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (11, 300), (12, 300), (15, 64), (300, 12)])
 def test_frames_too_small_for_optical_flow_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match=f"^frames: {size[1]}×{size[0]} pixels; give radar of 16×16 or more"):
+    with pytest.raises(
+        InputError, match=f"^frames: {size[1]}×{size[0]} pixels; give frames of 16×16 or more"
+    ):
         estimate_motion(np.zeros((4, *size), np.uint8))
 
 

@@ -94,6 +94,9 @@ FORMS: dict[str, VideoConfig] = {
         prior=WAVELETS,
         actions=ActionsConfig(size=3, hidden=8, channels=2, grid=2),
     ),
+    "wavelets-extrapolated": LatticeVideoFlowConfig(
+        glow=without_steps(3, (16, 16)), context=3, prior=WAVELETS.model_copy(update={"extrapolated": True})
+    ),
     "wavelets-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, prior=WAVELETS),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vflow.bijections.integer_haar import MEAN, IntegerHaar, haar_blocks
 from vflow.config import WaveletPriorConfig
+from vflow.optical_flow import next_frames
 from vflow.priors.wavelet import (
     LevelPast,
     WaveletPrior,
@@ -142,6 +145,37 @@ def test_far_displacements_foresee_what_moves_fast() -> None:
         groups = (sweep(z, group) for group in range(int(prior.order(32, 32).max()) + 1))
         found.append(sum(float(density.log_mass(z[at] - 0.5, z[at] + 0.5).sum()) for at, density in groups))
     assert found[1] > 0.3 * found[0], found
+
+
+def drifting(frames: int, seed: int = 1) -> Tensor:
+    """Smooth texture that drifts by less than a pixel a frame, whole numbers (1, frames, 3, 32, 32)."""
+    noise = np.random.default_rng(seed).normal(size=(96, 96, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    large = 128 + 60 * smooth / smooth.std()
+    drift = [np.array([[1, 0, -0.6 * k - 30], [0, 1, 0.3 * k - 30]], np.float32) for k in range(frames)]
+    made = [cv2.warpAffine(large, m, (32, 32), flags=cv2.INTER_LINEAR) for m in drift]
+    return torch.from_numpy(np.stack(made)).clamp(0, 255).round().movedim(-1, 1)[None]
+
+
+def test_extrapolated_copies_come_last_and_foresee_a_drift() -> None:
+    frames, config = drifting(4), FAR.model_copy(update={"extrapolated": True})
+    plain, prior = (WaveletPrior(3, 3, each).requires_grad_(False) for each in (FAR, config))
+    without, found = (each.past(frames[:, :3] - 128, torch.ones(1, 3)) for each in (plain, prior))
+    assert torch.equal(found[0].copies[:, :13], without[0].copies)
+    images = frames[0].movedim(1, -1).numpy().astype(np.uint8)
+    made = torch.from_numpy(next_frames(images[1], images[2])).movedim(-1, 1).float() - 128
+    assert torch.equal(found[0].copies[0, 13:] * config.unit, haar_blocks(made))
+    true = haar_blocks(frames[:, 3] - 128)[:, None] / config.unit
+    errors = (found[0].copies - true).abs()[..., 3:-3, 3:-3].mean((0, 2, 3, 4, 5))
+    assert errors[13:].max() < 0.7 * errors[:13].min()
+    assert (found[0].cost[:, 13:] < found[0].cost[:, :13].amin(1, keepdim=True)).float().mean() > 0.5
+
+
+def test_without_two_frames_extrapolated_copies_are_the_newest() -> None:
+    prior = perturbed(frames=3, config=CONFIG.model_copy(update={"extrapolated": True}))
+    frames = drifting(3) - 128
+    copies = prior.past(frames, torch.tensor([[0.0, 0.0, 1.0]]))[0].copies
+    assert torch.equal(copies[:, 9], copies[:, 4]) and torch.equal(copies[:, 10], copies[:, 4])
 
 
 def test_absent_frames_are_not_seen() -> None:

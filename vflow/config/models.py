@@ -170,6 +170,11 @@ class WaveletPriorConfig(Config):
     far: tuple[Pixels, Pixels] = Field(
         default=(0, 0), description="rows and columns by which it is displaced as well, beyond the radius"
     )
+    extrapolated: bool = Field(
+        default=False,
+        description="the newest frame, moved on along its optical flow, is among the displaced ones; "
+        "needs frames of 16×16 pixels or more",
+    )
     reach: int = Field(default=2, ge=0, le=32, description="blocks around one that vote on its displacement")
     parts: int = Field(
         default=8,

@@ -1,4 +1,4 @@
-"""Motion between frames, frames extrapolated along it, and radar frames moved to where the rain will be.
+"""Motion of rain, and radar frames moved to where the rain will be.
 
 Frames ahead lie in a *window* that drifts with the rain: in the frame k steps ahead its pixel (row, column)
 is ``origin + offsets[k − 1] + (row, column)`` of the given frames. So what moves with the mean motion stays
@@ -15,62 +15,13 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 
-from vflow.errors import InputError
+from vflow.optical_flow import optical_flow, sampled
 
-MIN_SIDE = 16  # OpenCV's optical flow ends the process at some smaller sizes
 SHRINK = 4  # motion is kept at a quarter of the frames' resolution
 SMOOTHING = 3.0  # standard deviation of the Gaussian that motion is averaged over, in pixels of that
 STEEP = 60.0  # a steeper gradient of grey levels counts no more than this
 PRIOR = 0.02  # weight of the mean motion, as a share of the mean evidence
 COARSE = 2  # trajectories are followed on every second pixel of a window
-
-
-def check_size(frames: np.ndarray, source: str = "frames") -> None:
-    """Refuse frames (…, H, W) that are too small to see motion in.
-
-    Raises:
-        InputError: naming ``source``.
-    """
-    height, width = frames.shape[-2:]
-    if min(height, width) < MIN_SIDE:
-        raise InputError(f"{source}: {width}×{height} pixels; give radar of {MIN_SIDE}×{MIN_SIDE} or more")
-
-
-def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Displacement (x, y) of each pixel of ``before`` to its place in ``after``: float32 (H, W, 2), pixels.
-
-    DIS optical flow (Kroeger et al. 2016) of frames uint8 (H, W).
-
-    Raises:
-        InputError: fewer than 16 pixels a side.
-    """
-    check_size(before)
-    before, after = np.ascontiguousarray(before), np.ascontiguousarray(after)
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(finder.calc(before, after, np.zeros((*before.shape, 2), np.float32)))
-
-
-def extrapolate(frames: np.ndarray, num_frames: int) -> np.ndarray:
-    """Next ``num_frames`` frames if all goes on as between the last two: float32 (num_frames, H, W, C).
-
-    The last frame is warped again and again along the DIS optical flow from it back to the frame before.
-
-    Args:
-        frames: uint8 (T, H, W, C), T ≥ 2, C 1 or 3.
-
-    Raises:
-        InputError: fewer than 16 pixels a side.
-    """
-    before, last = (
-        cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.shape[-1] == 3 else f[..., 0] for f in frames[-2:]
-    )
-    height, width = last.shape
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    source = np.dstack([columns, rows]) + optical_flow(last, before)
-    made = [frames[-1].astype(np.float32)]
-    for _ in range(num_frames):
-        made.append(_sampled(made[-1], source, cv2.BORDER_REPLICATE).reshape(made[0].shape))
-    return np.stack(made[1:])
 
 
 def liveliest(frames: np.ndarray, given: int, ahead: int) -> int:
@@ -186,13 +137,13 @@ def advect(
         back = np.zeros_like(coarse)
         for step in range(1, lead + len(frames)):
             here = (coarse - back + shift + 0.5) / SHRINK - 0.5
-            speed = _sampled(field, here, cv2.BORDER_REPLICATE)
+            speed = sampled(field, here, cv2.BORDER_REPLICATE)
             if lead == step == 1:
                 local = speed
             back = back + speed
             if step >= lead:
                 source = position - cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR)
-                found = _sampled(layers[step - lead], source, cv2.BORDER_CONSTANT)
+                found = sampled(layers[step - lead], source, cv2.BORDER_CONSTANT)
                 share = np.maximum(found[..., 1], 0.5)
                 there = found[..., 1] > 0.5
                 levels.append(found[..., 0] / share * there)
@@ -202,9 +153,3 @@ def advect(
     whole = cv2.resize(local, (width, height), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
     shape = (len(offsets), len(frames), height, width)
     return Advected(np.stack(levels).reshape(shape), np.stack(masks), np.stack(wet), whole)
-
-
-def _sampled(field: np.ndarray, position: np.ndarray, beyond: int) -> np.ndarray:
-    """``field`` (H, W, C) at positions (x, y) in pixels, (h, w, 2), bilinearly; ``beyond``: border of cv2."""
-    x, y = (np.ascontiguousarray(position[..., axis], np.float32) for axis in (0, 1))
-    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=beyond))

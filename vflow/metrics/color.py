@@ -16,7 +16,7 @@ import torch
 
 from vflow.clusters import k_means
 from vflow.data.color import rgb_to_lab
-from vflow.data.motion import optical_flow
+from vflow.optical_flow import optical_flow
 
 SIDE = 64
 STILL = 2.0

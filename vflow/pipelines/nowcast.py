@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
-from vflow.data.motion import advect, check_size, drift_offsets, estimate_motion
+from vflow.data.motion import advect, drift_offsets, estimate_motion
 from vflow.data.rain import RainSequence, least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
+from vflow.optical_flow import check_size
 from vflow.pipelines.common import Temperature, as_array, config_of, device_of, temperature_or_suggested
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal

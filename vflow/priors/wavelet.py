@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.bijections.integer_haar import MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
+from vflow.bijections.integer_haar import GREY, MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
+from vflow.bijections.pixel_map import LEVELS
 from vflow.config import ActionsConfig, WaveletPriorConfig
 from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.residual import DilatedBlock, ResidualFeatures
+from vflow.optical_flow import EXTRAPOLATIONS, next_frames
 from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import COST_LIMIT, GAIN_START, GAINS, Places, bounded_log_scale, votes_of
 
@@ -192,6 +194,8 @@ class WaveletPrior(nn.Module):
     wavelets of past frames, matching costs of the newest frame, displaced, and features of the next coarser
     level, all of whose wavelets are known; with ``encoder`` also features of all that past frames show.
     Displacements beyond the radius (``far``) have weights of their own, so a trained prior can be given them.
+    With ``extrapolated`` two more are the newest frame moved on along its optical flow, by fractions of a
+    pixel, turns and zooms.
     With c_k for the newest frame's wavelet displaced by k, a latent has the mixture Σ_k a_k N(c_k + Δμ, σ²)
     + Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), the first sum over the likeliest displacements.
 
@@ -209,7 +213,8 @@ class WaveletPrior(nn.Module):
         self.top = config.levels
         self.vectors = displacements(config)
         self.near = (2 * config.radius + 1) ** 2
-        far = len(self.vectors) - self.near
+        self.displaced = len(self.vectors) + (len(EXTRAPOLATIONS) if config.extrapolated else 0)
+        far = self.displaced - self.near
         nets: list[nn.Module] = []
         heads: list[nn.Module] = []
         evidence: list[nn.Linear] = []
@@ -277,8 +282,9 @@ class WaveletPrior(nn.Module):
 
         ``mask`` (B, n) is 0 where a frame is absent. ``actions``: features of actions (B, E, h, w).
         """
-        newest = self._displaced(frames[:, -1])
-        before = self._displaced(frames[:, -2]) if self.frames > 1 else None
+        newest, before = self._displaced(frames, mask), None
+        if self.frames > 1:
+            before = self._displaced(frames[:, :-1], mask[:, :-1])
         own, found = haar_blocks(frames), []
         for level in range(self.top + 1):
             found.append(self._level_past(own, newest, before, mask))
@@ -416,15 +422,16 @@ class WaveletPrior(nn.Module):
         own, newest = own * (mask[:, :, None, None, None, None] / unit), newest / unit
         absent = mask[:, :, None, None].expand(*mask.shape, *own.shape[-2:])
         if before is None:
-            cost = own.new_zeros(len(own), len(self.vectors), *own.shape[-2:])
+            cost = own.new_zeros(len(own), self.displaced, *own.shape[-2:])
         else:
             cost = self._cost(own[:, -1], before / unit) * mask[:, -2, None, None, None]
         votes = votes_of(cost, self.config.reach)
         planes = torch.cat([own.flatten(1, 3), absent, cost[:, : self.near]], 1)
         return LevelPast(planes, newest, cost, votes)
 
-    def _displaced(self, image: Tensor) -> Tensor:
-        """Finest blocks (B, K, 4, C, H/2, W/2) of (B, C, H, W), displaced by each of K vectors."""
+    def _displaced(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Finest blocks (B, K, 4, C, H/2, W/2) of the newest of (B, n, C, H, W), displaced in K ways."""
+        image = frames[:, -1]
         down, right = (max(abs(vector[axis]) for vector in self.vectors) for axis in (0, 1))
         height, width = image.shape[2] // 2, image.shape[3] // 2
         padded = F.pad(image, (right, right + 1, down, down + 1), mode="replicate")
@@ -435,6 +442,8 @@ class WaveletPrior(nn.Module):
             for i, j in {(i, j) for _, i, _, j in starts}
         }
         found = [blocks[i, j][..., y : y + height, x : x + width] for y, i, x, j in starts]
+        if self.config.extrapolated:
+            found += haar_blocks(_moved_on(frames, mask)).unbind(1)
         return torch.stack(found, 1)
 
     def _cost(self, blocks: Tensor, copies: Tensor, known: Tensor | None = None) -> Tensor:
@@ -444,6 +453,22 @@ class WaveletPrior(nn.Module):
             difference *= known[:, None]
         total = difference.abs_().clamp_max_(COST_LIMIT).sum((2, 3))
         return total / math.sqrt(blocks.shape[1] * self.channels)
+
+
+@torch.no_grad()
+def _moved_on(frames: Tensor, mask: Tensor) -> Tensor:
+    """Frames (B, E, C, H, W) after (B, n, C, H, W) along the optical flow of the last two, in E ways.
+
+    Where ``mask`` (B, n) lacks the one before the newest, the newest.
+    """
+    newest = frames[:, -1]
+    found = torch.stack([newest] * len(EXTRAPOLATIONS), 1)
+    if frames.shape[1] > 1:
+        images = (frames[:, -2:] + GREY).clamp(0, LEVELS - 1).to("cpu", torch.uint8).movedim(2, -1).numpy()
+        for number in mask[:, -2].nonzero().flatten().tolist():
+            made = torch.from_numpy(next_frames(*images[number])).movedim(-1, 1)
+            found[number] = made.to(found) - GREY
+    return found
 
 
 def displacements(config: WaveletPriorConfig) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.data.motion import optical_flow
+from vflow.optical_flow import optical_flow
 from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import Counts

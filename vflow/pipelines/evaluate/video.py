@@ -14,7 +14,6 @@ from torch import nn
 from vflow.config import ConvolutionalVideoConfig
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
-from vflow.data.motion import MIN_SIDE, extrapolate
 from vflow.metrics import shapes
 from vflow.metrics.video import (
     FIFTH,
@@ -33,6 +32,7 @@ from vflow.metrics.video import (
     ssim,
 )
 from vflow.models import VideoBatch, VideoModel
+from vflow.optical_flow import MIN_SIDE, extrapolate
 from vflow.pipelines.common import Counts, augmented_noise, device_of
 from vflow.pipelines.evaluate.actions import PROTOCOL as PLANS
 from vflow.pipelines.evaluate.actions import listening_figures
