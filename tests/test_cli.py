@@ -26,15 +26,14 @@ from PIL import Image
 from vflow import cli
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
 from vflow.commands import app as app_command
-from vflow.commands import predict as predict_command
 from vflow.commands import train as train_command
 from vflow.config import FrameConditionedConfig
 from vflow.data import media
 from vflow.models import build_model
-from vflow.pipelines.batch.records import PredictRecord
-from vflow.pipelines.batch.writers import FORMATS
+from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.video.predict import predict, prepare
 from vflow.randomness import content_hash
+from vflow.tasks.video.settings import PredictSettings
 from vflow.training.args import resolve
 
 SIZE: dict[str, Any] = {
@@ -213,7 +212,7 @@ def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
         ("train", "error: --output must be given; see 'vflow train --help'"),
         (
             "generate predict",
-            "error: vflow generate: first name what to draw: video, colorize, digits or upscale",
+            "error: vflow generate: first name what to draw: colorize, digits, upscale or video",
         ),
         ("predict --seed -1", "error: --seed must be between 0 and 2^63 − 1, got -1"),
         (
@@ -426,7 +425,7 @@ def test_bfloat16_and_threads(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pa
 def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
     frames, model = _read(clip)["frames"], load(tiny)
     sha = content_hash(prepare(model, frames).context)
-    record = PredictRecord(
+    record = record_class(PredictSettings)(
         checkpoint=str(tiny), checkpoint_hash=checkpoint_hash(tiny), num_frames=2, num_samples=3, seed=5,
         context_sha=sha,
     )  # fmt: skip
@@ -458,7 +457,9 @@ def test_after_the_first_frames(vflow: Vflow, tiny: Path, clip: Path, tmp_path: 
 
 
 def test_settings_of_another_model(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.json").write_text(PredictRecord(checkpoint=str(tiny), checkpoint_hash="00").to_json())
+    (tmp_path / "s.json").write_text(
+        record_class(PredictSettings)(checkpoint=str(tiny), checkpoint_hash="00").to_json()
+    )
     repeat = ("predict", "--settings", tmp_path / "s.json", "--input", clip, "--output", tmp_path / "o")
     assert vflow(*repeat) == 3
     assert "s.json: made with another version of" in vflow.err
@@ -716,11 +717,6 @@ def test_files_whose_names_begin_with_a_hyphen_are_no_flags(
     found = cli._gather(["--input", "-a.png", "b.png", "-h", "--input=-a.png", "--seed", "-1", "-b.png"])
     assert found == ["-h", "--seed", "-1", "-b.png", "--input", "./-a.png", "b.png", "./-a.png"]
     assert cli._gather(["-a.png", "--json"]) == ["./-a.png", "--json"]
-
-
-def test_choices_of_flags_and_of_settings_agree() -> None:
-    assert predict_command.Format.__args__ == FORMATS  # type: ignore[attr-defined]
-    assert PredictRecord.model_fields["context_at"].annotation == predict_command.Place | None
 
 
 @pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

@@ -42,7 +42,6 @@ OWN = {
     "train": Command("vflow.commands.train:Train", "train a model on generated data or your own"),
     "teach": Command("vflow.commands.teach:Teach", "fine-tune a video model on your own clips in minutes"),
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
-    "predict": Command("vflow.commands.predict:Predict", "draw many futures of a video"),
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
     "generate": Command("vflow.commands.generate:choices", "the same for folders and clusters"),
     "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
@@ -54,7 +53,7 @@ OWN = {
     "benchmark": Command("vflow.commands.benchmark:RunBenchmark", "measure on a published benchmark"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
-AFTER = "walk"
+AFTER = "config"
 """Command that those of tasks come after, in the list of commands."""
 SEVERAL = {
     "--input",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vflow.errors import ConfigError
 
@@ -49,6 +49,7 @@ class Command(NamedTuple):
         input: the files that it takes, for help; empty: it takes none.
         usual: the checkpoint where none is named.
         endpoint: name of the endpoint, where it is another.
+        item: an item of its files. flags: class of flags beside those of the settings.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Command(NamedTuple):
     input: str = ""
     usual: str | None = None
     endpoint: str = ""
+    item: Literal["picture", "clip"] = "picture"
+    flags: Home = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,9 @@ class Family:
         evaluate: figures of a model. tune: scores of temperatures.
         reads: settings of an evaluation that it reads, beside data, split and seed.
         preset: the preset that trains the smallest one.
-        task: draws samples of an item: a ``Task`` of the runner, which goes with a command and settings; of
-            families without these, a task of the engine.
+        task: draws samples of an item: a ``Task`` of the runner, which goes with settings.
         settings: class of its settings, which needs no torch.
+        command: name and face of its command. joins: the family whose command draws with its models, too.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Family:
     task: Home = None
     settings: Home = None
     command: Command | None = None
+    joins: str = ""
 
 
 def resolve(home: Home) -> Any:
@@ -202,6 +206,11 @@ def family_of(kind: str) -> str:
 def commands() -> dict[str, Family]:
     """Families that have a command, by its name."""
     return {family.command.name: family for family in families().values() if family.command}
+
+
+def served(family: Family) -> tuple[str, ...]:
+    """Names of the families whose models the command of ``family`` draws with."""
+    return (family.name, *(name for name, other in families().items() if other.joins == family.name))
 
 
 def walks() -> dict[str, Walk]:

@@ -16,7 +16,8 @@ OWN: dict[str, Face] = {face.family.name: face for face in (COLORIZE, DIGITS, EN
 
 def faces() -> list[Face]:
     """A face for each task that has a command."""
-    return [OWN.get(family.name) or Face(family) for family in commands().values()]
+    drawn = [family for family in commands().values() if family.name != "videoflow"]  # which has its own
+    return [OWN.get(family.name) or Face(family) for family in drawn]
 
 
 def plain_tabs() -> list[Tab]:

@@ -12,7 +12,8 @@ from vflow.models import VideoModel
 from vflow.pipelines.common import Counts
 from vflow.pipelines.evaluate.round_trip import latent_error
 from vflow.pipelines.evaluate.video import clip_batches
-from vflow.pipelines.video.predict import PredictSettings, iterate, prepare
+from vflow.pipelines.video.predict import iterate, prepare
+from vflow.tasks.video.settings import PredictSettings
 
 ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
@@ -68,8 +69,7 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
     counts = Counts()
     for context in contexts:
         for step in iterate(model, prepare(model, context).context, settings):
-            last = step.counts
-        counts = counts.plus(last)
+            counts = counts.plus(step.counts)
     frames = counts.values / contexts[0][0].size
     return Result({"frames": frames, "nonfinite": counts.nonfinite, "size": size(name)})
 

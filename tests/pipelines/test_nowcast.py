@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from vflow.data.media import read_image
 from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import CheckpointError, InputError
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import PredictRecord
-from vflow.pipelines.batch.tasks import NowcastTask
+from vflow.pipelines.batch.records import record_class
+from vflow.pipelines.batch.tasks import RunnerTask
 from vflow.pipelines.nowcast import (
     Area,
     Ensemble,
@@ -25,10 +26,11 @@ from vflow.pipelines.nowcast import (
     _Drawing,
     draw_ensemble,
     first_reached,
-    iterate_ensemble,
+    iterate_members,
     nowcast,
 )
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.video.task import NOWCAST
+from vflow.tasks.video.settings import NowcastSettings, PredictSettings
 
 
 def given(height: int = 30, width: int = 44) -> np.ndarray:
@@ -124,20 +126,26 @@ def test_too_few_frames_and_other_models_are_refused() -> None:
         nowcast(torch.nn.Identity(), given())
 
 
+def task_for(**settings: object) -> RunnerTask:
+    """The task of ``vflow predict`` with a small model."""
+    record = record_class(NowcastSettings)(checkpoint="rain", checkpoint_hash="", **settings)  # type: ignore[arg-type]
+    return RunnerTask(small_model().eval(), record, runner=NOWCAST)
+
+
 def test_predict_task_writes_arrays_with_valid_and_previews_in_colour(tmp_path: Path) -> None:
     valid = np.ones((30, 44), bool)
     valid[:3] = False
     np.savez(tmp_path / "radar.npz", frames=given()[..., None], valid=valid)
-    record = PredictRecord(checkpoint="rain", checkpoint_hash="", num_samples=2, num_frames=3, format="npz")
-    task = NowcastTask(small_model().eval(), record)
+    task = task_for(num_samples=2, num_frames=3, format="npz")
     found = task.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
     with np.load(tmp_path / "futures.npz") as file:
         assert file["frames"].shape == (2, 3, 30, 44, 1) and file["context"].shape == (4, 30, 44, 1)
         np.testing.assert_array_equal(file["valid"], valid)
         assert not file["frames"][:, :, :3].any()
     assert found["context_sha"] and found["nonfinite"] == 0
-    pictures = NowcastTask(small_model().eval(), record.model_copy(update={"format": "png"}))
-    pictures.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
+    task_for(num_samples=2, num_frames=3, format="png").run(
+        Item("radar", (tmp_path / "radar.npz",)), tmp_path
+    )
     frame = read_image(tmp_path / "s001" / "t002.png").frames[0]
     assert frame.shape == (30, 44, 3) and (frame[:3] == UNKNOWN_COLOR).all()
 
@@ -156,25 +164,19 @@ def test_the_command_draws_twenty_members_of_six_frames(tmp_path: Path) -> None:
 def test_radar_at_other_times_apart_is_refused(tmp_path: Path) -> None:
     time = np.datetime64("2017-01-31T09:45") + np.arange(4) * np.timedelta64(15, "m")
     np.savez(tmp_path / "radar.npz", frames=given(), time=time)
-    record = PredictRecord(checkpoint="rain", checkpoint_hash="", num_samples=2, num_frames=3, format="npz")
     with pytest.raises(
         InputError, match=r"^radar\.npz: frames 15 minutes apart; this model knows steps of 5"
     ):
-        NowcastTask(small_model().eval(), record).run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
+        task_for().run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
 
 
-def test_progress_counts_the_frames_of_all_members_on_the_way(tmp_path: Path) -> None:
+def test_progress_counts_members(tmp_path: Path) -> None:
     np.savez(tmp_path / "radar.npz", frames=given()[..., None])
-    ahead, members = LEADS + 1, 5
-    record = PredictRecord(
-        checkpoint="rain", checkpoint_hash="", num_samples=members, num_frames=ahead, format="npz"
-    )
     told: list[tuple[int, int]] = []
-    task = NowcastTask(small_model().eval(), record, progress=lambda *counts: told.append(counts))
+    task = task_for(num_samples=5, num_frames=LEADS + 1, format="npz")
+    task = replace(task, progress=lambda *counts: told.append(counts))
     task.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
-    done = [4 * LEADS + member for member in range(5)]
-    done += [4 * ahead + LEADS, 5 * ahead]
-    assert told == [(count, members * ahead) for count in done]
+    assert told == [(4, 5), (5, 5)]
 
 
 def test_members_of_python_and_of_settings_are_the_same() -> None:
@@ -202,11 +204,11 @@ def test_the_first_frame_that_reaches_an_area() -> None:
 
 def test_an_ensemble_grows_by_chunks_and_stops_when_told() -> None:
     model, settings = small_model().eval(), PredictSettings(num_frames=LEADS, num_samples=6, seed=1)
-    grown = list(iterate_ensemble(model, given(), settings))
-    assert [len(ensemble.frames) for ensemble in grown] == [4, 6]
-    stopped = list(iterate_ensemble(model, given(), settings, should_stop=lambda: True))
+    grown = list(iterate_members(model, given(), settings))
+    assert [(part.first, part.size) for part in grown] == [(0, 4), (4, 2)]
+    stopped = list(iterate_members(model, given(), settings, should_stop=lambda: True))
     assert len(stopped) == 1
-    np.testing.assert_array_equal(stopped[0].frames, grown[-1].frames[:4])
+    np.testing.assert_array_equal(stopped[0].frames, grown[0].frames)
 
 
 def test_frames_of_torch_are_taken_and_no_others_than_grey_levels() -> None:

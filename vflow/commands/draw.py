@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from vflow import registry
 from vflow.catalog import AUTO
 from vflow.commands.common import (
     NONE_GIVEN,
@@ -26,27 +26,26 @@ from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text
 
 if TYPE_CHECKING:
-    from vflow.config import Config
     from vflow.pipelines.batch.engine import Options, Summary
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.batch.records import Record
     from vflow.pipelines.batch.stores import Store
-    from vflow.pipelines.batch.tasks import SamplingTask
-
-C = TypeVar("C", bound="Config")
-R = TypeVar("R", bound="Record")
+    from vflow.pipelines.batch.tasks import RunnerTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFlags(ABC):
-    """Flags of all commands that draw for items."""
+class TaskFlags:
+    """Flags of a task's command; ``command_class`` adds those of its settings.
 
-    unit: ClassVar[str]
-    """Name of what the progress bar counts."""
-    families: ClassVar[tuple[str, ...]]
-    """Families of the models that draw such."""
-    usual: ClassVar[str | None] = None
-    """The checkpoint when none is named."""
+    ``several`` of them take many values each, and may be repeated.
+    """
+
+    family: ClassVar[registry.Family]
+    about: ClassVar[registry.Command]
+    kind: ClassVar[Any]
+    several: ClassVar[tuple[str, ...]]
+    more_inputs: ClassVar[str] = ""
+    """Further inputs that it takes, for help."""
     folder_per_item: ClassVar[bool] = False
     """True where even an array of a single item lies in a folder of its own."""
 
@@ -64,22 +63,37 @@ class RunFlags(ABC):
     """Print the manifest's entries instead of paths."""
     common: CommonFlags = NONE_GIVEN
 
-    @abstractmethod
-    def open(self) -> tuple[Sequence[Item], SamplingTask[Any]]:
-        """Items to draw for, and the task that draws."""
+    def find(self) -> list[Item]:
+        """Items of the inputs; none of a task that takes no files.
+
+        Raises:
+            ConfigError: no inputs. InputError: none of them can be used.
+        """
+        from vflow.pipelines.batch.inputs import clips, existing, pictures
+
+        given = getattr(self, "input", None)
+        return [] if given is None else existing((clips if self.about.item == "clip" else pictures)(given))
+
+    def task(self) -> RunnerTask:
+        """Task that draws with the checkpoint of the flags or the settings file."""
+        from vflow.pipelines.batch.tasks import RunnerTask
+
+        record, model = resolve(self)
+        runner = registry.resolve(registry.families()[model.config.family].task)
+        return RunnerTask(model, record, note, runner=runner)
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         self.check()
-        items, task = self.open()
-        return self.draw(items, task)
+        items, task = self.find(), self.task()  # in this order: torch takes seconds
+        return self.draw(items or task.items(), task)
 
-    def draw(self, items: Sequence[Item], task: SamplingTask[Any], several: bool = False) -> int:
+    def draw(self, items: Sequence[Item], task: RunnerTask, several: bool = False) -> int:
         """Draw for ``items``, which may be part of ``several``; returns 0, or 1 when some failed."""
         options, several = self.options(), several or len(items) > 1
         single_array = task.as_array and not several
         options = replace(options, flat=single_array and not self.folder_per_item)
-        with _progress_bar(self.unit) as progress:
+        with _progress_bar(self.about.unit) as progress:
             return self.work(items, replace(task, progress=progress), options)
 
     def check(self) -> None:
@@ -91,18 +105,10 @@ class RunFlags(ABC):
         """
         if self.output is None:
             raise ConfigError("--output: give a folder for what is drawn")
-        self.check_settings()
-        name = self.checkpoint or (self.usual if self.settings is None else None)
+        self.kind.of(**given_flags(self, self.kind))
+        name = self.checkpoint or (self.about.usual if self.settings is None else None)
         if name != AUTO and (name or self.settings is None):
-            check_checkpoint(name, self.families)
-
-    @abstractmethod
-    def check_settings(self) -> None:
-        """Refuse settings that are out of range.
-
-        Raises:
-            ConfigError: naming one.
-        """
+            check_checkpoint(name, registry.served(self.family))
 
     def options(self) -> Options:
         """The engine's options."""
@@ -111,7 +117,7 @@ class RunFlags(ABC):
         assert self.output is not None  # ``check``
         return Options(self.output, on_existing=self.on_existing)
 
-    def work(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> int:
+    def work(self, items: Sequence[Item], task: RunnerTask, options: Options) -> int:
         """Run ``task`` over ``items``; returns the exit code, 1 if some failed."""
         summary = self.execute(items, task, options)
         count = len(summary.done) + len(summary.failed)
@@ -120,7 +126,7 @@ class RunFlags(ABC):
             print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)
         return 1 if summary.failed else 0
 
-    def execute(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> Summary:
+    def execute(self, items: Sequence[Item], task: RunnerTask, options: Options) -> Summary:
         """Run the engine."""
         from vflow.pipelines.batch import engine
 
@@ -152,7 +158,7 @@ def _progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def given_flags(command: RunFlags, kind: type[Config]) -> dict[str, Any]:
+def given_flags(command: TaskFlags, kind: Any) -> dict[str, Any]:
     """Flags of the command line that were given and that a ``kind`` has an entry for."""
     flags = vars(command) | vars(command.common)
     flags = {name: flags[name] for name in kind.model_fields.keys() & flags.keys()}
@@ -162,17 +168,8 @@ def given_flags(command: RunFlags, kind: type[Config]) -> dict[str, Any]:
     return flags
 
 
-def resolve(
-    command: RunFlags,
-    kind: type[R],
-    config_of: Callable[[Any], C],
-    defaults: Callable[[C], dict[str, Any]] = lambda config: {},
-) -> tuple[R, Any]:
+def resolve(command: TaskFlags) -> tuple[Record, Any]:
     """All settings, from flags, then the settings file, then what the model suggests; and the model.
-
-    Args:
-        config_of: configuration of a model of the wanted kind; refuses others.
-        defaults: settings that it suggests beside its temperature.
 
     Raises:
         ConfigError: a setting is out of range. CheckpointError: no such model, another kind, or another
@@ -180,21 +177,23 @@ def resolve(
     """
     from vflow import checkpoint as checkpoints
     from vflow.config import parse
-    from vflow.pipelines.batch.records import read_record
-    from vflow.pipelines.common import resolve_dtype, set_threads, temperature_text, versions
+    from vflow.pipelines.batch.records import read_record, record_class
+    from vflow.pipelines.common import family_config, resolve_dtype, set_threads, temperature_text, versions
 
+    kind = record_class(command.kind)
     flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None
-    checkpoint = str(flags.get("checkpoint", old.checkpoint if old else command.usual))
+    checkpoint = str(flags.get("checkpoint", old.checkpoint if old else command.about.usual))
     threads = set_threads(flags.get("threads", _possible_threads(file, old.threads) if old else None))
     device_name = flags.get("device", _available_device(file, old.device) if old else "auto")
     model, folder, device = open_model(checkpoint, device_name)
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    fields = defaults(config_of(model))
-    if "temperature" in kind.model_fields:
-        fields["temperature"] = model.config.temperature
+    config = family_config(model, *registry.served(command.family))
+    kind = record_class(registry.resolve(registry.families()[config.family].settings))
+    suggested = kind.model_fields.keys() & {"temperature", "fps"}
+    fields = {name: getattr(config, name) for name in suggested}
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {
@@ -204,11 +203,11 @@ def resolve(
     }
     fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
-    suggested = getattr(settings := resolved.settings(), "temperature", None)
-    if suggested is not None:
+    used = getattr(settings := resolved.settings(), "temperature", None)
+    if used is not None:
         settings.levels(len(model.latent_shapes))
-    if not old and "temperature" not in flags and suggested not in (None, 1):
-        temperature = temperature_text(suggested)
+    if not old and "temperature" not in flags and used not in (None, 1):
+        temperature = temperature_text(used)
         note(f"drawn at temperature {temperature}, as {resolved.checkpoint} suggests")
     return resolved, model
 

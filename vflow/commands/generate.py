@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from vflow.commands.common import note
-from vflow.commands.draw import RunFlags
-from vflow.commands.predict import Predict
-from vflow.commands.task import TaskFlags, command_class
+from vflow.commands.draw import TaskFlags
+from vflow.commands.task import command_class
 from vflow.errors import ConfigError, printable
-from vflow.flags import Inputs, Number, Text, Whole
+from vflow.flags import Number, Text, Whole
 from vflow.registry import commands
 from vflow.remote import as_url
 
@@ -26,14 +25,18 @@ if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Summary
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.batch.launchers import Launcher
-    from vflow.pipelines.batch.tasks import PredictTask, SamplingTask
+    from vflow.pipelines.batch.tasks import RunnerTask
 
 MAX_BATCH, MAX_WORKERS, MAX_MEMORY = 10_000, 10_000, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch(RunFlags):
+class Batch(TaskFlags):
     """Flags of every ``vflow generate``."""
+
+    more_inputs: ClassVar[str] = (
+        'Also globs in quotes, and JSONL manifests: {"input": …, "name": …}; all may be s3://….'
+    )
 
     shard: Annotated[Text, tyro.conf.arg(metavar="I/N")] = None
     """Every N-th item from the I-th, 1/1 to N/N; under accelerate launch or torchrun, one per process."""
@@ -48,6 +51,12 @@ class Batch(RunFlags):
     """Processes of Ray or Slurm at once (2), each with as many processors as --threads says."""
     worker_memory: Number = None
     """GB of memory that each of them reserves, and on Linux may use at most; no bound when not given."""
+
+    def find(self) -> list[Item]:
+        from vflow.pipelines.batch.inputs import sources
+
+        given = getattr(self, "input", None)
+        return [] if given is None else sources(given, self.about.item, self.output)
 
     def check(self) -> None:
         if self.engine == "local" and (self.workers, self.worker_memory) != (None, None):
@@ -73,7 +82,7 @@ class Batch(RunFlags):
         folder = Path(".vflow-slurm") if as_url(self.output) else self.output / ".slurm"
         return Launcher(self.engine, self.workers or 2, threads, self.worker_memory, folder.absolute())
 
-    def execute(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> Summary:
+    def execute(self, items: Sequence[Item], task: RunnerTask, options: Options) -> Summary:
         if self.engine == "local":
             return super().execute(items, task, options)
         from vflow.pipelines.batch import distribute
@@ -82,7 +91,7 @@ class Batch(RunFlags):
         report = partial(self.report, store=options.store)
         return distribute.run(items, task, options, launcher, report=report)
 
-    def work(self, items: Sequence[Item], task: SamplingTask[Any], options: Options) -> int:
+    def work(self, items: Sequence[Item], task: RunnerTask, options: Options) -> int:
         """Run the engine, or with --dry-run print its plan; returns the exit code."""
         from vflow.pipelines.batch import engine
 
@@ -98,11 +107,16 @@ class Batch(RunFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateVideo(Batch, Predict):
-    """Draw futures of every clip of folders, globs and manifests."""
+class GenerateTask(Batch):
+    """Flags of ``vflow generate`` with a task that draws whole items at once."""
 
-    input: Inputs = ()
-    """Clips, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}; all may be s3://…."""
+    unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateVideo(Batch):
+    """Flags of ``vflow generate video``."""
+
     batch_size: Whole = None
     """Futures of a clip drawn at once (64; rain: always 4 members); outputs do not depend on it."""
     folder_per_item: ClassVar[bool] = True
@@ -112,32 +126,17 @@ class GenerateVideo(Batch, Predict):
             raise ConfigError(f"--batch-size {self.batch_size}: must be between 1 and {MAX_BATCH}")
         super().check()
 
-    def find(self) -> list[Item]:
-        from vflow.pipelines.batch.inputs import sources
-
-        return sources(self.input, "clip", self.output)
-
-    def task(self) -> PredictTask:
+    def task(self) -> RunnerTask:
         task = super().task()
-        return replace(task, batch_size=self.batch_size or task.batch_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateTask(Batch, TaskFlags):
-    """Flags of ``vflow generate`` with a task of the registry."""
-
-    unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
-
-    def find(self) -> list[Item]:
-        from vflow.pipelines.batch.inputs import sources
-
-        return sources(getattr(self, "input", ()), "picture", self.output)
+        runner: Any = task.runner
+        return replace(task, runner=replace(runner, batch_size=self.batch_size or runner.batch_size))
 
 
 def choices() -> dict[str, Any]:
     """Flags of ``vflow generate``, by the word after it."""
-    made = {name: command_class(family, GenerateTask) for name, family in commands().items()}
-    return {"video": GenerateVideo, **made}
+    own = {"predict": ("video", GenerateVideo)}
+    made = {name: (*own.get(name, (name, GenerateTask)), family) for name, family in commands().items()}
+    return {word: command_class(family, base) for word, base, family in made.values()}
 
 
 def parse_shard(text: str) -> tuple[int, int]:

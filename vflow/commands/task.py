@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import field, make_dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
 from vflow import registry
-from vflow.commands.common import note
-from vflow.commands.draw import RunFlags, given_flags, resolve
+from vflow.commands.draw import TaskFlags
 from vflow.errors import ConfigError
 from vflow.flags import Inputs
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from vflow.pipelines.batch.inputs import Item
-    from vflow.pipelines.batch.tasks import RunnerTask
 
-
-@dataclass(frozen=True, kw_only=True)
-class TaskFlags(RunFlags):
-    """Flags of a task's command; ``command_class`` adds those of its settings.
-
-    ``several`` of them take many values each, and may be repeated.
-    """
-
-    family: ClassVar[registry.Family]
-    kind: ClassVar[Any]
-    several: ClassVar[tuple[str, ...]]
-
-    def check_settings(self) -> None:
-        self.kind.of(**given_flags(self, self.kind))
-
-    def find(self) -> list[Item]:
-        """Items of the inputs.
-
-        Raises:
-            ConfigError: no inputs. InputError: none of them can be used.
-        """
-        from vflow.pipelines.batch.inputs import existing, pictures
-
-        return existing(pictures(getattr(self, "input", ())))
-
-    def open(self) -> tuple[list[Item], RunnerTask]:
-        items = self.find() if self.family.command and self.family.command.input else []
-        from vflow.pipelines.batch.records import record_class
-        from vflow.pipelines.batch.tasks import RunnerTask
-        from vflow.pipelines.common import family_config
-
-        record, model = resolve(
-            self, record_class(self.kind), lambda model: family_config(model, self.family.name)
-        )
-        task = RunnerTask(model, record, note, runner=registry.resolve(self.family.task))
-        return items or task.items(), task
-
-
-def command_class(family: registry.Family, *bases: type) -> type[TaskFlags]:
+def command_class(family: registry.Family, *bases: type[TaskFlags]) -> type[TaskFlags]:
     """Class of the flags of a family's command; ``bases`` add further ones."""
     from vflow.config.settings import Shown
 
@@ -66,8 +25,10 @@ def command_class(family: registry.Family, *bases: type) -> type[TaskFlags]:
     if about is None:
         raise ConfigError(f"{family.name}: has no command")
     fields, several = list[Any](), list[str]()
+    bases = (*bases, *([registry.resolve(about.flags)] if about.flags else []), TaskFlags)
     if about.input:
-        fields.append(("input", Annotated[Inputs, tyro.conf.arg(help=about.input)], field(default=())))
+        told = f"{about.input} {bases[0].more_inputs}".strip()
+        fields.append(("input", Annotated[Inputs, tyro.conf.arg(help=told)], field(default=())))
     for name, each in kind.model_fields.items():
         if (shown := Shown.of(each)).flag:
             many = isinstance(each.default, tuple)
@@ -77,14 +38,12 @@ def command_class(family: registry.Family, *bases: type) -> type[TaskFlags]:
         "__doc__": about.help,
         "__module__": __name__,
         "family": family,
+        "about": about,
         "kind": kind,
         "several": tuple(several),
-        "unit": about.unit,
-        "families": (family.name,),
-        "usual": about.usual,
     }
     name = about.name.title()
-    return make_dataclass(name, fields, bases=(*bases, TaskFlags), frozen=True, kw_only=True, namespace=own)
+    return make_dataclass(name, fields, bases=bases, frozen=True, kw_only=True, namespace=own)
 
 
 def _flag(name: str, each: FieldInfo, shown: Any) -> Any:
@@ -93,8 +52,9 @@ def _flag(name: str, each: FieldInfo, shown: Any) -> Any:
 
     kind: Any = each.annotation
     plain = name == "temperature" or each.default in (None, ())
-    usual = "" if plain else f" ({str(each.default).removesuffix('.0')})"
-    options: dict[str, Any] = {"help": f"{description(each)}{usual}.", "help_behavior_hint": ""}
+    told = description(each)
+    usual = "" if plain or told.endswith(")") else f" ({str(each.default).removesuffix('.0')})"
+    options: dict[str, Any] = {"help": f"{told}{usual}.", "help_behavior_hint": ""}
     if isinstance(shown.flag, str):
         options["name"] = shown.flag
     if name == "temperature":

@@ -18,7 +18,7 @@ from vflow.data.rain import RainSequence
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.common import temperature_or_suggested
 from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.tasks.video.settings import PredictSettings
 
 DRY = -15.0  # of pixels in decibels, where metadata does not say
 DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": DRY}
@@ -67,7 +67,7 @@ def forecast(
         )
     model = load(checkpoint)
     config = nowcast_config(model)
-    settings = PredictSettings(
+    settings = PredictSettings.of(
         num_frames=int(timesteps),
         num_samples=n_ens_members,
         temperature=temperature_or_suggested(temperature, config),

@@ -29,12 +29,9 @@ from vflow.config import (
     VideoConfig,
 )
 from vflow.config.ranges import (
-    MAX_SAMPLES,
     MAX_TEMPERATURE,
     check_range,
-    check_seed,
     check_threads,
-    temperature_per_level,
 )
 from vflow.data.media import atomic_write, check_mode
 from vflow.devices import warn_if_emulated
@@ -78,10 +75,10 @@ def config_of(model: nn.Module, kind: type[C]) -> C:
     return config
 
 
-def family_config(model: nn.Module, family: str) -> Any:
-    """Configuration of ``model``, of a ``family``; raises as ``config_of``."""
+def family_config(model: nn.Module, family: str, *others: str) -> Any:
+    """Configuration of ``model``, of a ``family`` or of ``others``; raises as ``config_of``."""
     config = configuration(model)
-    if config.family != family:
+    if config.family not in (family, *others):
         remedy = ", such as ".join([f"choose a checkpoint of kind {family}", *shipped([family])[:1]])
         raise CheckpointError(f"a model of kind {config.kind} does not {families()[family].does}; {remedy}")
     return config
@@ -193,30 +190,6 @@ def check_temperature(temperature: Temperature | list[float]) -> None:
     """
     for value in temperature if isinstance(temperature, tuple | list) else (temperature,):
         check_range("temperature", value, 0, MAX_TEMPERATURE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingSettings:
-    """Samples to draw.
-
-    Attributes:
-        num_samples: 1..10000.
-        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
-        seed: names the noise, ≥ 0.
-    """
-
-    num_samples: int = 8
-    temperature: Temperature = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_range("num_samples", self.num_samples, 1, MAX_SAMPLES, whole=True)
-        check_seed(self.seed)
-        check_temperature(self.temperature)
-
-    def levels(self, count: int) -> tuple[float, ...]:
-        """One temperature per level; raises as ``temperature_per_level``."""
-        return temperature_per_level(self.temperature, count)
 
 
 class Counts(NamedTuple):

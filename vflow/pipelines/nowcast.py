@@ -25,13 +25,19 @@ from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
 from vflow.optical_flow import check_size
-from vflow.pipelines.common import Temperature, as_array, config_of, device_of, temperature_or_suggested
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.common import (
+    Counts,
+    Temperature,
+    as_array,
+    config_of,
+    device_of,
+    temperature_or_suggested,
+)
 from vflow.randomness import content_hash, normal
+from vflow.tasks.video.settings import NowcastSettings, PredictSettings
 
 CHUNK = 4
-Progress = Callable[[int, int], None]
-MEMBERS, FRAMES = 20, 6
+MEMBERS, FRAMES = (NowcastSettings.model_fields[name].default for name in ("num_samples", "num_frames"))
 """Members and frames of a forecast, unless others are asked for."""
 
 
@@ -131,7 +137,7 @@ def nowcast(
         (2, 2, 64, 64)
     """
     temperature = temperature_or_suggested(temperature, nowcast_config(model))
-    settings = PredictSettings(
+    settings = PredictSettings.of(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )
     known = None if valid is None else as_array(valid, "valid")
@@ -171,17 +177,29 @@ def draw_ensemble(
     *,
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
-    progress: Progress = lambda done, total: None,
 ) -> Ensemble:
-    """All members as ``settings`` say. Arguments and errors are those of ``iterate_ensemble``."""
-    ensembles = iterate_ensemble(model, frames, settings, valid=valid, motion=motion, progress=progress)
-    for ensemble in ensembles:  # noqa: B007
-        pass
-    return ensemble
+    """All members as ``settings`` say. Arguments and errors are those of ``iterate_members``."""
+    parts = list(iterate_members(model, frames, settings, valid=valid, motion=motion))
+    known = np.ones(parts[0].frames.shape[-2:], bool) if valid is None else np.asarray(valid, bool)
+    nonfinite = sum(part.counts.nonfinite for part in parts)
+    return Ensemble(np.concatenate([part.frames for part in parts]), known, nonfinite)
+
+
+class Members(NamedTuple):
+    """Members ``first``, ``first + 1``, …: uint8 (n, T, H, W); and counts of values replaced by dry."""
+
+    first: int
+    frames: np.ndarray
+    counts: Counts
+
+    @property
+    def size(self) -> int:
+        """Number of members."""
+        return len(self.frames)
 
 
 @torch.no_grad()
-def iterate_ensemble(
+def iterate_members(
     model: nn.Module,
     frames: np.ndarray,
     settings: PredictSettings,
@@ -189,17 +207,13 @@ def iterate_ensemble(
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    progress: Progress = lambda done, total: None,
-) -> Iterator[Ensemble]:
-    """Members so far at the size of ``frames``, after each chunk; ends early when ``should_stop()`` is true.
-
-    All share one array.
+) -> Iterator[Members]:
+    """Members at the size of ``frames``, chunk by chunk; ends early when ``should_stop()`` is true.
 
     Args:
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
         motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
-        progress: is told (frames drawn, of how many), of all members together.
 
     Raises:
         InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
@@ -213,12 +227,9 @@ def iterate_ensemble(
     field = estimate_motion(given) if motion is None else motion
     drawing = _Drawing(model, field, settings, content_hash(given))
     first = drawing.decoder(given, known)
-    nonfinite, ahead = 0, settings.num_frames
-    members = np.empty((settings.num_samples, ahead, *known.shape), np.uint8)
+    ahead = settings.num_frames
     for start in range(0, settings.num_samples, CHUNK):
         drawn, bad = drawing.members(first, 0, range(start, min(start + CHUNK, settings.num_samples)))
-        done = start * ahead + len(drawn) * min(model.leads, ahead)
-        progress(done, ahead * settings.num_samples)
         for block in range(1, -(-ahead // model.leads)):
             parts = []
             for member, past in enumerate(drawn, start):
@@ -229,13 +240,8 @@ def iterate_ensemble(
                 part, more = drawing.members(decode, block, range(member, member + 1))
                 parts.append(part)
                 bad += more
-                done += min(model.leads, ahead - block * model.leads)
-                progress(done, ahead * settings.num_samples)
             drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
-        stop = start + len(drawn)
-        members[start:stop] = drawn[:, :ahead] * known
-        nonfinite += bad
-        yield Ensemble(members[:stop], known, nonfinite)
+        yield Members(start, drawn[:, :ahead] * known, Counts(nonfinite=bad))
         if should_stop():
             return
 

@@ -19,5 +19,7 @@ FAMILY = Family(
     evaluate="vflow.pipelines.evaluate.rain:evaluate_rain",
     tune="vflow.pipelines.evaluate.rain:tune_rain",
     reads=("train", "num_samples", "num_frames", "temperature"),
-    task="vflow.pipelines.batch.tasks:NowcastTask",
+    task="vflow.pipelines.video.task:NOWCAST",
+    settings="vflow.tasks.video.settings:NowcastSettings",
+    joins="videoflow",
 )

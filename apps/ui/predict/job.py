@@ -14,12 +14,13 @@ from vflow.data import media
 from vflow.data.rain import RainSequence
 from vflow.errors import InputError, counted
 from vflow.metrics.video import best_of
-from vflow.pipelines.batch.records import PredictRecord
+from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.common import CHUNK
 from vflow.pipelines.video.export import heat
-from vflow.pipelines.video.predict import PredictSettings, Prepared, iterate, prepare
+from vflow.pipelines.video.predict import Prepared, iterate, prepare
 from vflow.pipelines.video.preprocess import as_clip, video_config
 from vflow.randomness import content_hash
+from vflow.tasks.video.settings import PredictSettings
 
 from ..shared import checks
 from ..shared.context import AppContext
@@ -134,7 +135,7 @@ class Job:
         """Predict frame by frame; ``futures`` grows before each step is yielded."""
         context, settings = self.prepared.context, self.request.settings
         for step in iterate(self.model, context, settings, should_stop=should_stop):
-            self.futures, self.redrawn = step.frames, step.counts.redrawn
+            self.futures, self.redrawn = step.frames, self.redrawn + step.counts.redrawn
             yield
 
     def save(self, app: AppContext) -> Result:
@@ -285,19 +286,16 @@ def save_settings(
     app: AppContext, folder: Path, request: Request, context: np.ndarray, num_samples: int, num_frames: int
 ) -> None:
     """Write the settings that make as many futures and frames from ``context`` again."""
-    settings = request.settings
-    record = PredictRecord(
-        **app.models.record(str(request.checkpoint)),
-        num_frames=num_frames,
-        context_at="start" if request.start == 0 else None,
-        start=request.start or None,
-        num_samples=num_samples,
-        temperature=settings.temperature,
-        seed=settings.seed,
-        context_sha=content_hash(context),
-        format="npz",
-        fps=request.preview_fps,
-    )
+    values = request.settings.model_dump() | {
+        "num_frames": num_frames,
+        "context_at": "start" if request.start == 0 else None,
+        "start": request.start or None,
+        "num_samples": num_samples,
+        "context_sha": content_hash(context),
+        "format": "npz",
+        "fps": request.preview_fps,
+    }
+    record = record_class(PredictSettings)(**app.models.record(str(request.checkpoint)), **values)
     if isinstance(request.source, Sequence):
         record = record.with_command("predict", [Path(path).name for path in request.source])
     (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")

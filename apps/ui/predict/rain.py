@@ -30,7 +30,7 @@ from vflow.pipelines.nowcast import (
     check_given,
     first_reached,
     given_frames,
-    iterate_ensemble,
+    iterate_members,
     nowcast_config,
 )
 
@@ -122,11 +122,10 @@ class RainJob:
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Draw some members at a time; ``members`` grows before each step is yielded."""
         settings = self.request.settings
-        ensembles = iterate_ensemble(
-            self.model, self.given, settings, valid=self.valid, should_stop=should_stop
-        )
-        for ensemble in ensembles:
-            self.members, self.nonfinite = ensemble.frames, ensemble.nonfinite
+        parts = iterate_members(self.model, self.given, settings, valid=self.valid, should_stop=should_stop)
+        for part in parts:
+            self.members = np.concatenate([self.members, part.frames])
+            self.nonfinite += part.counts.nonfinite
             yield
 
     def save(self, app: AppContext) -> RainResult:

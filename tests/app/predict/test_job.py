@@ -24,7 +24,7 @@ from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import save_untrained, tiny
 from vflow.errors import InputError
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.tasks.video.settings import PredictSettings
 
 
 def test_mean_and_diversity() -> None:

@@ -25,10 +25,11 @@ from tests.app.test_access import check
 from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import PredictRecord, read_record
-from vflow.pipelines.batch.tasks import NowcastTask
+from vflow.pipelines.batch.records import read_record, record_class
+from vflow.pipelines.batch.tasks import RunnerTask
 from vflow.pipelines.nowcast import CHUNK, MEMBERS
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.video.task import NOWCAST
+from vflow.tasks.video.settings import NowcastSettings, PredictSettings
 
 HEIGHT, WIDTH = 48, 64
 
@@ -75,7 +76,8 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     np.testing.assert_array_equal(saved["frames"][..., 0], again.frames)
     with zipfile.ZipFile(result.archive) as archive:
         assert {"future_06.mp4", "mean.mp4", "chance.mp4"} <= set(archive.namelist())
-    task = NowcastTask(model, read_record(result.settings, PredictRecord))
+    record = read_record(result.settings, record_class(NowcastSettings))
+    task = RunnerTask(model, record, runner=NOWCAST)
     for number, file in enumerate((path, result.native)):  # of the upload, and of the download
         task.run(Item("radar", (file,)), tmp_path / str(number))
         again = np.load(tmp_path / str(number) / "futures.npz")

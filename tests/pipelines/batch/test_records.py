@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.batch.records import PredictRecord, read_record, record_class
+from vflow.pipelines.batch.records import read_record, record_class
 from vflow.pipelines.common import versions
-from vflow.pipelines.video.predict import PredictSettings
 from vflow.tasks.colorize.settings import ColorSettings
+from vflow.tasks.video.settings import PredictSettings
 
 BASE = {"checkpoint": "shapes", "checkpoint_hash": "ab"}
+PredictRecord = record_class(PredictSettings)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -23,7 +24,8 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(record.to_json())
     assert read_record(path, PredictRecord) == record
-    assert record.settings() == PredictSettings(num_frames=3, num_samples=8, temperature=(0.5, 1.0), seed=7)
+    used = PredictSettings(num_frames=3, temperature=(0.5, 1.0), seed=7, context_sha="cd")
+    assert record.settings() == used
     assert record.threads == torch.get_num_threads()
     assert record.versions == versions()
     assert record.differences() == []

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from vflow import errors, registry
 from vflow.errors import ConfigError, InputError, VflowError
@@ -22,7 +21,7 @@ from vflow.pipelines.batch.engine import Options, Summary
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.launchers import Launcher
 from vflow.pipelines.batch.records import Entry, Manifest
-from vflow.pipelines.batch.tasks import SamplingTask, task_of
+from vflow.pipelines.batch.tasks import RunnerTask, task_of
 from vflow.remote import Staging, as_url
 
 PARTS, MOST = 4, 50
@@ -31,7 +30,7 @@ PARTS, MOST = 4, 50
 
 def run(
     items: Sequence[Item],
-    task: SamplingTask[Any],
+    task: RunnerTask,
     options: Options,
     launcher: Launcher,
     *,
@@ -79,7 +78,7 @@ def _parts(items: Sequence[Item], workers: int) -> list[Sequence[Item]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def _job(items: Sequence[Item], task: SamplingTask[Any], options: Options, memory: float | None) -> str:
+def _job(items: Sequence[Item], task: RunnerTask, options: Options, memory: float | None) -> str:
     """All that another process needs, as JSON: no credentials, and no code."""
     job = {
         "folder": os.getcwd(),
@@ -119,7 +118,7 @@ def work(text: str) -> str:
 
 
 @lru_cache(1)
-def _task(recipe: str) -> SamplingTask[Any]:
+def _task(recipe: str) -> RunnerTask:
     """Task with its model, which a process keeps from job to job."""
     registry.load_plugins()
     return task_of(json.loads(recipe))
@@ -135,7 +134,7 @@ def _limit_memory(gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9), hard))
 
 
-def _entries(text: str | None, items: Sequence[Item], part: Manifest, task: SamplingTask[Any]) -> list[Entry]:
+def _entries(text: str | None, items: Sequence[Item], part: Manifest, task: RunnerTask) -> list[Entry]:
     """Entries of a part; of one whose process died each time, those that it had, and errors.
 
     Raises:

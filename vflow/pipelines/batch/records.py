@@ -7,19 +7,17 @@ import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, create_model
 
 from vflow.config import Config, parse
-from vflow.config.ranges import MAX_FPS, MIN_FPS
 from vflow.config.settings import Settings, Shown
 from vflow.disk import parse_json, read_regular
 from vflow.errors import InputError
 from vflow.pipelines.batch.stores import Store
 from vflow.pipelines.common import temperature_text, versions
-from vflow.pipelines.video.predict import PredictSettings
 
 OF_ONE_ITEM = ("context_sha", "remarks", "command")
 """Entries that a settings file has of the one item it was made with, and a run of several has not."""
@@ -30,11 +28,15 @@ NO_FLAGS = ("checkpoint_hash", "device", "dtype", *OF_ONE_RUN)
 
 
 class Record(Config):
-    """Origin of what is drawn, beside the settings; threads and versions are this process's unless given.
+    """Settings and origin of what is drawn; threads and versions are this process's unless given.
+
+    ``record_class`` adds the settings' fields.
 
     ``remarks`` are for people: how the input fits the model, and what was done to it. ``command`` makes the
     same again.
     """
+
+    kind: ClassVar[type[Settings]]
 
     checkpoint: str
     checkpoint_hash: str
@@ -58,7 +60,7 @@ class Record(Config):
 
     def settings(self) -> Any:
         """Settings that decide what is drawn."""
-        raise NotImplementedError
+        return self.kind(**{name: getattr(self, name) for name in self.kind.model_fields})
 
     def with_command(self, verb: str, files: Sequence[str] = ()) -> Self:
         """The record with the command that makes the same of these files, into a folder called like it.
@@ -70,7 +72,7 @@ class Record(Config):
         fields["threads"] = fields.pop("threads")  # last: of least interest
         for name, field in fields.items():
             value, flag = getattr(self, name), Shown.of(field).flag
-            if flag is False and value != field.default:
+            if flag is False and value != field.default and name not in NO_FLAGS:
                 return self
             if name in NO_FLAGS or value is None or (name == "format" and value == field.default):
                 continue
@@ -94,66 +96,20 @@ class Record(Config):
         ]
 
 
-class TaskRecord(Record):
-    """Record of a task with ``Settings``; ``record_class`` adds their fields."""
-
-    kind: ClassVar[type[Settings]]
-
-    def settings(self) -> Any:
-        return self.kind(**{name: getattr(self, name) for name in self.kind.model_fields})
-
-
 @cache
-def record_class(kind: type[Settings]) -> type[TaskRecord]:
+def record_class(kind: type[Settings]) -> type[Record]:
     """Class of the records of a task with these settings."""
     fields: dict[str, Any] = {name: (field.annotation, field) for name, field in kind.model_fields.items()}
-    made = create_model(kind.__name__.replace("Settings", "Record"), __base__=TaskRecord, **fields)
+    made = create_model(kind.__name__.replace("Settings", "Record"), __base__=Record, **fields)
     made.kind = kind
     return made
-
-
-class PredictRecord(Record):
-    """Settings of futures.
-
-    ``actions_sha`` is the SHA-256 of the file of actions, or of those of a folder, one after the other.
-    ``context_at``: the frames given are the first that the model needs, or the last; ``start``: those from
-    this one on, counted from 0 at the model's rate, whatever ``context_at`` says. ``context_sha`` is the
-    content hash of the prepared context, where the record is of one item.
-    """
-
-    num_samples: int = 8
-    temperature: float | tuple[float, ...] = 1.0
-    seed: int = 0
-    num_frames: int = 10
-    context_at: Literal["start", "end"] | None = None
-    start: int | None = Field(None, ge=0)
-    context_sha: str | None = None
-    actions_sha: Annotated[str | None, Shown(flag=False)] = None
-    format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
-    fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
-
-    @property
-    def begins(self) -> int | None:
-        """Number of the first frame that is given; None: the last frames are."""
-        return 0 if self.start is None and self.context_at == "start" else self.start
-
-    def settings(self) -> PredictSettings:
-        return PredictSettings(
-            num_frames=self.num_frames,
-            num_samples=self.num_samples,
-            temperature=self.temperature,
-            seed=self.seed,
-        )
 
 
 def _texts(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, tuple) else [str(value)]
 
 
-R = TypeVar("R", bound=Record)
-
-
-def read_record(path: Path, kind: type[R]) -> R:
+def read_record(path: Path, kind: type[Record]) -> Record:
     """Read a settings file that holds a ``kind``.
 
     Raises:

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import ConfigError
-from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.common import DEFAULT_FPS
+from vflow.tasks.video.settings import PredictSettings
 
-FORMATS = ("mp4", "webm", "gif", "png", "npz")
 _IN_MEMORY = 1 << 30
 
 
 @contextmanager
 def future_writer(
-    format: str, folder: Path, settings: PredictSettings, context: np.ndarray, fps: float
+    folder: Path, settings: PredictSettings, context: np.ndarray
 ) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """Writer of futures of ``context`` into ``folder``; files are whole when it closes.
+    """Writer of futures of ``context`` into ``folder``, as ``settings`` say; files are whole when it closes.
 
     - mp4, webm, gif: ``s000.mp4`` …, for eyes, so enlarged and (mp4, webm) lossy.
     - png: ``s000/t000.png`` …, a folder of frames per sample, itself a valid input.
@@ -29,13 +28,8 @@ def future_writer(
 
     Yields a function that takes the number of the first sample of a group, and its frames, uint8
     (n, T, H, W, C); groups come in order.
-
-    Raises:
-        ConfigError: unknown format.
     """
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format}: choose {', '.join(FORMATS)}")
-    if format == "npz":
+    if settings.format == "npz":
         array = _allocate(folder, (settings.num_samples, settings.num_frames, *context.shape[1:]))
 
         def keep(first: int, futures: np.ndarray) -> None:
@@ -48,8 +42,9 @@ def future_writer(
     def write(first: int, futures: np.ndarray) -> None:
         for sample, frames in enumerate(futures, first):
             name = f"s{sample:03d}"
-            if format != "png":
-                media.write_video(folder / f"{name}.{format}", frames, fps)
+            if settings.format != "png":
+                path = folder / f"{name}.{settings.format}"
+                media.write_video(path, frames, settings.fps or DEFAULT_FPS)
                 continue
             for t, frame in enumerate(frames):
                 media.write_png(folder / name / f"t{t:03d}.png", frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,10 @@ from vflow.metrics.video import FIFTH, at_fifth
 from vflow.models import VideoModel
 from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.report import Progress
-from vflow.pipelines.video.predict import PredictSettings, groups
+from vflow.pipelines.video.predict import groups
 from vflow.pipelines.video.score import density, frame_nats, segments
 from vflow.randomness import content_hash, generator
+from vflow.tasks.video.settings import PredictSettings
 
 SCORED = 17
 """Frames that are scored after those given."""
@@ -128,7 +128,7 @@ def _drawn(
 
 def _gains(model: VideoModel, window: Window, given: int, settings: PredictSettings) -> tuple[float, float]:
     """Decibels at the fifth frame that the true plan gains: best of all futures, and one on average."""
-    target, ahead = window.frames[given:], replace(settings, num_frames=FIFTH)
+    target, ahead = window.frames[given:], settings.model_copy(update={"num_frames": FIFTH})
     found = [at_fifth(_drawn(model, window, plan, ahead), target, {}) for plan in (window.true, None)]
     return found[0]["best"] - found[1]["best"], found[0]["mean"] - found[1]["mean"]
 
@@ -138,7 +138,7 @@ def _plan_share(model: VideoModel, window: Window, given: int, settings: Predict
 
     The variance between plans' means, less what the noise within plans adds to it, over the variance of all.
     """
-    ahead = replace(settings, num_frames=FIFTH, num_samples=SHARED_SAMPLES)
+    ahead = settings.model_copy(update={"num_frames": FIFTH, "num_samples": SHARED_SAMPLES})
     plans = [window.true, *window.others][:SHARED_PLANS]
     futures = np.stack([_drawn(model, window, plan, ahead) for plan in plans]).astype(np.float32)
     within = futures.var(1, ddof=1).mean(0)  # over samples, then plans: (T, H, W, C)

@@ -31,8 +31,8 @@ from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
 from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage, mean_of_known
 from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
-from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import generator
+from vflow.tasks.video.settings import PredictSettings
 
 Method = Callable[[np.ndarray, int], np.ndarray]
 """(given grey levels uint8 (n, H, W), seed) → members in mm/h, float (N, T, H, W); NaN counts as dry."""

@@ -13,9 +13,9 @@ from vflow.data.lossless import bits_after
 from vflow.metrics.video import FIFTH, Baselines, at_fifth
 from vflow.pipelines.common import temperature_or_suggested
 from vflow.pipelines.evaluate.video import draw, simple_futures
-from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.video.preprocess import video_config
 from vflow.pipelines.video.score import score
+from vflow.tasks.video.settings import PredictSettings
 
 FUTURES = 20
 CLOSE = 0.05

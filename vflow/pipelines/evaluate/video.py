@@ -51,11 +51,12 @@ from vflow.pipelines.evaluate.report import (
 )
 from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.evaluate.shapes import blends_accepted, direction_probe, region_bits
-from vflow.pipelines.video.predict import PredictSettings, groups
+from vflow.pipelines.video.predict import groups
 from vflow.pipelines.video.preprocess import to_tensor, video_config
 from vflow.pipelines.video.score import density, frame_nats, score, scores
 from vflow.pipelines.walk import render as views
 from vflow.randomness import content_hash, generator, normal
+from vflow.tasks.video.settings import PredictSettings
 
 MOSAICS = 4
 """Mosaics of four clips each that are scored."""
@@ -282,7 +283,7 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     clips = data.chosen(settings.count(TUNING_CLIPS, TUNING_CLIPS))
 
     def best_psnr(temperature: float) -> float:
-        drawing, scores = replace(_drawing(settings, data), temperature=temperature), []
+        drawing, scores = _drawing(settings, data).model_copy(update={"temperature": temperature}), []
         for clip in clips:
             target = clip[data.context : data.context + data.num_frames]
             futures = draw(model, clip[: data.context], drawing).images

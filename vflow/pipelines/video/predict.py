@@ -14,13 +14,11 @@ import numpy as np
 import torch
 
 from vflow.config import VideoConfig
-from vflow.config.ranges import MAX_FRAMES, check_range
 from vflow.errors import InputError, counted
 from vflow.models import Sampled
 from vflow.pipelines.common import (
     CHUNK,
     Counts,
-    SamplingSettings,
     Temperature,
     device_of,
     draw_finite,
@@ -32,23 +30,13 @@ from vflow.pipelines.video.actions import Plan, plan_rows
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, pad, to_tensor, video_config
 from vflow.pipelines.video.score import score
 from vflow.randomness import Key, content_hash
+from vflow.tasks.video.settings import PredictSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
 GROUP = 64
 """Samples whose rollouts are in memory together: longer requests run group after group."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings(SamplingSettings):
-    """Futures to draw: ``num_samples`` of ``num_frames`` frames, 1..1000, each."""
-
-    num_frames: int = 10
-
-    def __post_init__(self) -> None:
-        check_range("num_frames", self.num_frames, 1, MAX_FRAMES, whole=True)
-        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -75,11 +63,17 @@ class Prepared:
 
 @dataclass(frozen=True)
 class FrameStep:
-    """After each predicted frame: its index, uint8 (N, index + 1, H, W, C) so far, and counts so far."""
+    """A predicted frame of the samples from ``first`` on.
+
+    Attributes:
+        frames: all frames so far, uint8 (N, index + 1, H, W, C). counts: of this one.
+    """
 
     index: int
     frames: np.ndarray
     counts: Counts
+    first: int = 0
+    size: int = 1
 
 
 def prepare(
@@ -194,7 +188,7 @@ def predict(
         (3, 2, 64, 64, 3)
     """
     config = video_config(model)
-    settings = PredictSettings(
+    settings = PredictSettings.of(
         num_frames=num_frames,
         num_samples=num_samples,
         temperature=temperature_or_suggested(temperature, config),
@@ -224,21 +218,25 @@ def groups(
     context: np.ndarray,
     settings: PredictSettings,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
     size: int = GROUP,
     actions: np.ndarray | None = None,
 ) -> Iterator[Group]:
     """All samples, ``size`` (in eights) at a time: bounds memory, and changes nothing else.
 
-    ``progress`` is told (frames drawn, of how many); ``actions`` are ``Prepared.actions``.
+    ``actions`` are ``Prepared.actions``.
     """
-    total = settings.num_samples * settings.num_frames
-    size += -size % CHUNK
-    for first in range(0, settings.num_samples, size):
-        samples = range(first, min(first + size, settings.num_samples))
+    for samples in sample_groups(settings, size):
+        counts = Counts()
         for step in iterate(model, context, settings, samples=samples, actions=actions):
-            progress(first * settings.num_frames + len(samples) * (step.index + 1), total)
-        yield Group(first, step.frames, step.counts)
+            counts = counts.plus(step.counts)
+        yield Group(step.first, step.frames, counts)
+
+
+def sample_groups(settings: PredictSettings, size: int = GROUP) -> list[range]:
+    """Samples that are drawn together, ``size`` (in eights) at a time."""
+    size += -size % CHUNK
+    count = settings.num_samples
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def iterate(
@@ -272,8 +270,8 @@ def iterate(
         rows = torch.from_numpy(actions).to(clip.device).expand(CHUNK, *actions.shape)
     rollouts = [model.start(clip.expand(CHUNK, *clip.shape), rows)] * len(starts)
     frames = np.empty((len(samples), settings.num_frames, *context.shape[1:]), np.uint8)
-    counts = Counts()
     for t in range(settings.num_frames):
+        counts = Counts()
         for i, start in enumerate(starts):
             if should_stop is not None and should_stop():
                 return
@@ -281,7 +279,7 @@ def iterate(
             rollouts[i], sampled, new = _step(model, rollouts[i], key, start, wanted, t, temperature)
             frames[start - samples.start :][:wanted, t] = to_array(sampled.frame[:wanted, :, :height, :width])
             counts = counts.plus(new)
-        yield FrameStep(t, frames[:, : t + 1], counts)
+        yield FrameStep(t, frames[:, : t + 1], counts, samples.start)
 
 
 def _step(

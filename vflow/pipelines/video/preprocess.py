@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vflow.config import NowcastConfig, VideoConfig
+from vflow.config import VideoConfig
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.common import as_array, config_of
@@ -30,16 +30,6 @@ def video_config(model: nn.Module) -> VideoConfig:
         CheckpointError: the model does not predict video.
     """
     return config_of(model, VideoConfig)
-
-
-def prediction_config(model: nn.Module) -> VideoConfig | NowcastConfig:
-    """Configuration of a model that draws frames ahead.
-
-    Raises:
-        CheckpointError: the model draws none.
-    """
-    config = getattr(model, "config", None)
-    return config if isinstance(config, NowcastConfig) else video_config(model)
 
 
 def as_clip(frames: Frames) -> media.Clip:

@@ -18,14 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config.ranges import check_range, check_seed
+from vflow.config.ranges import check_range, check_seed, temperature_per_level
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.glow import split_levels
 from vflow.pipelines.common import (
     Temperature,
     check_temperature,
     temperature_or_suggested,
-    temperature_per_level,
 )
 
 Levels = tuple[Tensor, ...]

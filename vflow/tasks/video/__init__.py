@@ -1,6 +1,6 @@
 """Futures of video."""
 
-from vflow.registry import Card, Family, Kind, Walk
+from vflow.registry import Card, Command, Family, Kind, Walk
 
 FAMILY = Family(
     name="videoflow",
@@ -46,5 +46,19 @@ FAMILY = Family(
         "probe_clips",
     ),
     walk=Walk("vflow.pipelines.walk.video:VideoAdapter", "Start: a clip: images in order, one video, or npz"),
-    task="vflow.pipelines.batch.tasks:PredictTask",
+    task="vflow.pipelines.video.task:PREDICT",
+    settings="vflow.tasks.video.settings:PredictSettings",
+    command=Command(
+        name="predict",
+        summary="draw many futures of a video",
+        help="Draw many futures of a clip.",
+        unit="frame",
+        input=(
+            "A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."
+        ),
+        usual="auto",
+        endpoint="predict_future",
+        item="clip",
+        flags="vflow.commands.predict:PredictFlags",
+    ),
 )
