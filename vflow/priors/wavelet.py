@@ -18,7 +18,6 @@ from vflow.config import ActionsConfig, WaveletPriorConfig
 from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.residual import DilatedBlock, ResidualFeatures
-from vflow.optical_flow import EXTRAPOLATIONS, next_frames
 from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import COST_LIMIT, GAIN_START, GAINS, Places, bounded_log_scale, votes_of
 
@@ -29,6 +28,7 @@ HEAD = 32  # hidden units of a wavelet's head
 GAIN_LIMIT = 5.0  # of the log of an evidence's weight
 FAR_START = -2.0  # logit of a far displacement at the start
 SPREAD = 1.5  # of the log scales of a mixture's components at the start
+EXTRAPOLATIONS = 2  # ways in which ``next_frames`` moves the newest frame on
 LARGE = 4.0  # known wavelets beyond it look alike to heads
 
 
@@ -213,7 +213,7 @@ class WaveletPrior(nn.Module):
         self.top = config.levels
         self.vectors = displacements(config)
         self.near = (2 * config.radius + 1) ** 2
-        self.displaced = len(self.vectors) + (len(EXTRAPOLATIONS) if config.extrapolated else 0)
+        self.displaced = len(self.vectors) + (EXTRAPOLATIONS if config.extrapolated else 0)
         far = self.displaced - self.near
         nets: list[nn.Module] = []
         heads: list[nn.Module] = []
@@ -462,8 +462,10 @@ def _moved_on(frames: Tensor, mask: Tensor) -> Tensor:
     Where ``mask`` (B, n) lacks the one before the newest, the newest.
     """
     newest = frames[:, -1]
-    found = torch.stack([newest] * len(EXTRAPOLATIONS), 1)
+    found = torch.stack([newest] * EXTRAPOLATIONS, 1)
     if frames.shape[1] > 1:
+        from vflow.optical_flow import next_frames  # only here does a model need OpenCV
+
         images = (frames[:, -2:] + GREY).clamp(0, LEVELS - 1).to("cpu", torch.uint8).movedim(2, -1).numpy()
         for number in mask[:, -2].nonzero().flatten().tolist():
             made = torch.from_numpy(next_frames(*images[number])).movedim(-1, 1)
