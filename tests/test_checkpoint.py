@@ -521,7 +521,7 @@ def test_limit_of_allocations_counts_arguments_by_name() -> None:
 
 
 def test_loading_imports_no_compiler_and_no_opencv() -> None:
-    """The compiler takes longer than loading does, and changes the environment and the filters of warnings."""
+    """The compiler takes longer than loading does, and changes environment and filters of warnings."""
     code = (
         "import os, sys, warnings, torch\n"
         "from vflow.checkpoint import _AllocationLimit, load\n"
