@@ -6,9 +6,6 @@ python scripts/benchmark.py sample                          time per sampled fra
 python scripts/benchmark.py startup                         `vflow predict` relative to `import torch`
 python scripts/benchmark.py floor                           lower bound by convolution and memory speed
 python scripts/benchmark.py busy                            commands alongside two busy processes per core
-python scripts/benchmark.py flood                           the wait for one digit beside 40 jobs of others
-python scripts/benchmark.py held                            memory that the app holds after many jobs
-python scripts/benchmark.py ending                          seconds from SIGTERM to the end, with 37 jobs
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from scripts.benchmarks.busy import busy, ending, flood, held
+from scripts.benchmarks.busy import busy
 from scripts.benchmarks.floor import floor
 from scripts.benchmarks.memory import memory
 from scripts.benchmarks.peers import PEERS
@@ -46,7 +43,7 @@ def main() -> None:
         "sample": lambda: sample("shapes-guided", setting),
         "startup": lambda: startup(setting),
         "floor": lambda: floor(setting),
-        **{run.__name__: run for run in (busy, flood, held, ending)},
+        "busy": busy,
     }
     found = runs[arguments.what]()
     if arguments.json:
@@ -62,7 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["train", "memory", "sample", "startup", "floor", "busy", "flood", "held", "ending"],
+        choices=["train", "memory", "sample", "startup", "floor", "busy"],
         default="train",
     )
     parser.add_argument(

@@ -2,18 +2,13 @@
 
 A small residual network is trained on CIFAR-10's training pictures in colour. It then classifies held-out
 pictures in grey, in a colouriser's first colouring, and in their own colours: ``recovered`` is the share of
-the accuracy gap between grey and real that the colouring closes. Prints one JSON object. Run with one
-thread::
-
-    python -m scripts.benchmarks.recognition cifar10.zip --checkpoint colorizer-regions
+the accuracy gap between grey and real that the colouring closes (``make accept ONLY=K.recognition``).
 
 Pictures are in folders by class under train/ and test/, in a zip file or a folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,12 +17,10 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vflow
-from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.config import TrainingConfig
 from vflow.data.datasets.photos import Photos
 from vflow.data.datasets.splits import Split
@@ -35,7 +28,7 @@ from vflow.devices import computes_bfloat16
 from vflow.metrics.digits import predict_labels
 from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import evenly_spaced, versions
+from vflow.pipelines.common import evenly_spaced
 from vflow.randomness import generator
 from vflow.tasks.colorize.settings import ColorSettings
 from vflow.training.density import optimize
@@ -172,49 +165,3 @@ def share(gain: np.ndarray, way: np.ndarray) -> dict[str, float]:
     recovered = gain.mean() / way.mean()
     error = (gain - recovered * way).std() / np.sqrt(len(way)) / way.mean()
     return {"recovered": float(recovered), "standard_error": float(error)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="zip or folder of labelled pictures, 32×32")
-    parser.add_argument("--checkpoint", default="colorizer-regions")
-    parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--count", type=int, default=COUNT, help="number of pictures to colour")
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="processor time of training the classifier"
-    )
-    parser.add_argument(
-        "--taught", type=int, default=TAUGHT, help="number of training pictures of the classifier"
-    )
-    parser.add_argument(
-        "--judge", type=Path, help="safetensors file of the classifier: read if it exists, else written"
-    )
-    arguments = parser.parse_args()
-    judge = Judge()
-    if arguments.judge and arguments.judge.is_file():
-        judge.load_state_dict(load_file(arguments.judge))
-    else:
-        judge = train_judge(read(arguments.data, "train", arguments.taught), arguments.seconds)
-        if arguments.judge:
-            unfinished = arguments.judge.with_name(f"{arguments.judge.name}.part")
-            save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, unfinished)
-            unfinished.replace(arguments.judge)
-    found = recognition(
-        judge.eval(), arguments.checkpoint, read(arguments.data, arguments.split, arguments.count)
-    )
-    protocol = {
-        "command": f"python -m scripts.benchmarks.recognition DATA --checkpoint {arguments.checkpoint} "
-        f"--split {arguments.split} --count {arguments.count} --seconds {arguments.seconds:g} "
-        f"--taught {arguments.taught}",
-        "checkpoint": arguments.checkpoint,
-        "checkpoint_hash": checkpoint_hash(checkpoint_folder(arguments.checkpoint)),
-        "data": "CIFAR-10", "split": arguments.split, "pictures": arguments.count,
-        "versions": versions(),
-    }  # fmt: skip
-    print(json.dumps({**found, "protocol": protocol}))
-
-
-if __name__ == "__main__":
-    main()
