@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.acceptance.registry import MEASURES, Measure
+from scripts.acceptance.registry import FIGURES, MEASURES, Measure
 from scripts.acceptance.report import ROOT, read_store, row
 from scripts.density_tables import density_tables, filled
 from vflow.benchmarks.base import table
@@ -283,7 +283,7 @@ def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
     """The page: the table of each task, and what was compared for it."""
     parts = [HEADER]
     for title, (keys, names) in TASKS.items():
-        measures = [m for m in MEASURES.values() if m.key.startswith(keys)]
+        measures = [MEASURES[key] for key in FIGURES if key.startswith(keys)]
         found = {name: results[name] for name in names if name in results}
         evaluated = {name: data for name, data in found.items() if "rows" not in data}
         rows = [line for m in measures for line in promised(m, entries.get(m.key))]

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.acceptance import conditions, densities, files, predictions, recipes, speed, weights
+from scripts.acceptance import conditions, densities, files, predictions, recipes, registry, speed, weights
 from scripts.acceptance.models import GIVEN
 from scripts.acceptance.predictions import PSNR_AT
-from scripts.acceptance.registry import Result
-from scripts.acceptance.weights import TRIP
+from scripts.acceptance.registry import FIGURES, Result
 from tests.pipelines.conftest import FRAMES, make_model
 
 
@@ -29,8 +28,20 @@ def test_a_round_trip_that_gives_nan_once_is_not_met(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(model, "reconstruct", reconstruct)
     monkeypatch.setattr(weights, "latent_error", lambda *_: 0.01)
     values = weights.round_trip(model, np.zeros((3, 4, 16, 16, 3), np.uint8)).values
-    assert math.isnan(values["data"]) and not TRIP["data"].met(values["data"])
-    assert values["latent"] == 0.01 and TRIP["latent"].met(values["latent"])
+    figures = FIGURES["A.shapes_round_trip"]
+    assert math.isnan(values["data"]) and not figures["data"].met(values["data"])
+    assert values["latent"] == 0.01 and figures["latent"].met(values["latent"])
+
+
+def test_a_figure_may_be_a_value_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MEASURES", {})
+    found = {"mean": 20.0, "best": 25.0, "of_mean": 22.0, "nearest": 26.0}
+    once = registry.measure("A", "push_psnr", "As drawn.")(lambda: Result(found, "a note"))
+    assert once() == Result({"best_of_20": 25.0, "single": 20.0, "of_mean": 22.0}, "a note")
+    assert (
+        once() is registry.MEASURES["A.push_psnr"].run()
+        and registry.MEASURES["A.push_psnr"].name == "push_psnr"
+    )
 
 
 def test_a_density_that_is_nan_is_the_least_exact(monkeypatch: pytest.MonkeyPatch) -> None:

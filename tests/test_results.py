@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.acceptance.registry import MEASURES
+from scripts.acceptance.registry import FIGURES, MEASURES
 from scripts.acceptance.report import DirtyTreeError, clean_commit
 from scripts.density_tables import density_tables, filled
 from scripts.results import BENCHMARK, DENSITIES, FOLDER, ROWS, TASKS, pages, promised, read, remark, render
@@ -57,6 +57,7 @@ def test_energies_stand_one_a_line_by_the_number_of_layers() -> None:
 
 
 def test_each_measure_and_each_file_of_results_has_one_task() -> None:
+    assert FIGURES.keys() == MEASURES.keys()
     for key in MEASURES:
         assert sum(key.startswith(beginnings) for beginnings, _ in TASKS.values()) == 1, key
     names = [name for _, files in TASKS.values() for name in files]

@@ -23,20 +23,14 @@ import psutil
 from PIL import Image
 
 from scripts.acceptance.models import shipped_model
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.registry import NotHere, Result, measure
 from scripts.acceptance.report import ROOT
 
 PHOTOS_TOO = ("colorizer", "grasp")
 EXAMPLE = ROOT / "apps" / "examples" / "shapes-circle.png"
 
 
-@measure(
-    "A",
-    page=Figure("page ready, after installation", "s", at_most=10),
-    first=Figure("shapes: first predicted frame", "s", at_most=3),
-    total=Figure("shapes: 8 futures × 4 frames, including the files", "s", at_most=20),
-    second=Figure("the same again with another seed", "s"),
-)
+@measure("A")
 def app_times() -> Result:
     """Time from `make app` in this checkout until the page responds; immediately afterwards, /predict_future
     on an example, called with gradio_client."""
@@ -47,12 +41,7 @@ def app_times() -> Result:
     return Result({"page": page.seconds, "first": first, "total": total, "second": second})
 
 
-@measure(
-    "J",
-    page=Figure("page ready, processor time", "s", at_most=5),
-    first=Figure("first click on an example: first predicted frame, processor time", "s", at_most=2),
-    second=Figure("the same for the second click", "s"),
-)
+@measure("J")
 def start() -> Result:
     """Time from `vflow app` until the page responds; once the app is idle, /predict_future twice. Processor
     time of the app, which equals wall-clock time on an idle core."""
@@ -95,16 +84,7 @@ def _predictions(page: Page, clock: Callable[[], float]) -> list[tuple[float, fl
     return times
 
 
-@measure(
-    "J",
-    auroc=Figure(
-        "a model's own frames against another model's, photos or noise: lowest AUROC of all pairs",
-        at_least=0.98,
-    ),
-    told=Figure("inputs of another kind reported not to fit", "%"),
-    kept=Figure("a model's own frames reported to fit", "%"),
-    seconds=Figure("checking the fit of a 12-megapixel photo, processor time", "s", at_most=2),
-)
+@measure("J")
 def fit() -> Result:
     """Statistics of 600 training frames per model; limits from half of 120 validation frames; figures for the
     other half and for 120 validation frames of each other kind (scripts/fit_selection.py). Frames from
@@ -156,15 +136,7 @@ def _seconds_of_verdict() -> float:
     return seconds
 
 
-@measure(
-    "J",
-    inputs=Figure("inputs: files to the commands, files and values to the endpoints", at_least=500),
-    failures=Figure(
-        "campaigns with a crash, a traceback, code execution, an unauthorised file read or a hang", at_most=0
-    ),
-    seconds=Figure("slowest response", "s", at_most=30),
-    megabytes=Figure("peak memory of the commands or the app", "MB", at_most=2000),
-)
+@measure("J")
 def hostile() -> Result:
     """The long tests test_hostile, test_hostile_files and test_hostile_values: damaged and fuzzed media,
     decompression bombs, odd names, archives, pickles, odd numbers and sizes, values of the wrong type;
@@ -180,38 +152,25 @@ def hostile() -> Result:
     return Result(values, " + ".join(f"{count:.0f}" for count in found["inputs"]))
 
 
-@measure(
-    "J",
-    clients=Figure("concurrent clients, every second of which disconnects", at_least=50),
-    equal=Figure("results identical to the byte to those drawn in Python alone, of 25", at_least=25),
-    megabytes=Figure("growth in memory", "MB", at_most=200),
-    left=Figure("files left behind when the app exits, and results without settings", at_most=0),
-)
+@measure("J")
 def clients() -> Result:
     """The long test test_load: clients request digits over HTTP, each with its own seed."""
-    failures, found = _campaigns("tests/app/test_load.py")
-    if failures:
-        raise AssertionError("make test-long ARGS=tests/app/test_load.py fails")
-    names = {"clients": "clients", "equal": "equal", "megabytes": "megabytes", "left": "unfinished"}
-    return Result({name: found[own][0] for name, own in names.items()})
+    return _recorded("tests/app/test_load.py")
 
 
-@measure(
-    "J",
-    ratio=Figure("time of a small job while a slow upload is read, relative to its time alone", at_most=3),
-    seconds=Figure("time that this upload takes", "s"),
-    digit=Figure(
-        "time of drawing a digit while ten uploads with 64-megapixel frames are read", "s", at_most=30
-    ),
-    megabytes=Figure("peak memory of the app meanwhile", "MB", at_most=2000),
-)
+@measure("J")
 def reading() -> Result:
     """The long test test_reading, over HTTP: while a GIF of 60 frames of 3000×3000 is scored, untrained
     models repeatedly draw digits and predict futures of a still; the larger of the two ratios of medians.
     Then ten GIFs with frames of 8000×8000 at once."""
-    failures, found = _campaigns("tests/app/test_reading.py")
+    return _recorded("tests/app/test_reading.py")
+
+
+def _recorded(test: str) -> Result:
+    """Figures that one long test recorded, which must pass."""
+    failures, found = _campaigns(test)
     if failures:
-        raise AssertionError("make test-long ARGS=tests/app/test_reading.py fails")
+        raise AssertionError(f"make test-long ARGS={test} fails")
     return Result({name: values[0] for name, values in found.items()})
 
 

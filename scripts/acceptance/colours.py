@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ import numpy as np
 import vflow
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.digits import model as digits_model
-from scripts.acceptance.models import data, loaded, silent
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from scripts.acceptance.weights import SIZE, size
+from scripts.acceptance.models import data, evaluated, loaded, size
+from scripts.acceptance.registry import NotHere, Result, measure
 from scripts.benchmarks import recognition as benchmark
 from vflow.data.media import list_media, read_image, resize
 from vflow.models import Colorizer
 from vflow.pipelines.common import Temperature
-from vflow.pipelines.evaluate.color import evaluate_color
 from vflow.pipelines.evaluate.report import Settings
 from vflow.pipelines.walk.walk import WalkSettings
 
@@ -41,63 +38,33 @@ def pictures(count: int) -> list[np.ndarray]:
     return [read_image(files[int(i)]).frames[0] for i in np.linspace(0, len(files) - 1, count)]
 
 
-@measure(
-    "B",
-    under_grey=Figure(
-        "reduction of ab RMSE at 64² relative to grey, best of 8 per photo at T = 1", "%", at_least=20
-    ),
-    under_tints=Figure("the same relative to the best of eight k-means tints", "%", at_least=5),
-    least_spread=Figure("spread of ab within a colouring relative to that of the photo", at_least=0.5),
-    most_spread=Figure("the same", at_most=1.2),
-    diversity=Figure("spread across the variants of a photo", "ab units", at_least=4),
-    lightness=Figure("largest change of L at any pixel", "", at_most=1),
-    nonfinite=Figure("non-finite values, before any redraw", at_most=0),
-    size=SIZE,
-)
+@measure("B")
 def colour_photos() -> Result:
     """All photos of photos/val at their own size, 8 colourings each at T = 1, seed 0, float32; the tints are
     fitted to photos/train. RMSE over all pixels of the a and b planes, with the photo reduced to 64×64."""
     found = photos_coloured(1.0)
-    best = found["rmse_best"]
-    values = {
-        "under_grey": 100 * (1 - best / found["rmse_grey"]),
-        "under_tints": under_tints(found),
-        "least_spread": found["spread_within_ratio"],
-        "most_spread": found["spread_within_ratio"],
-        "diversity": found["spread_over_variants"],
-        "lightness": found["largest_lightness_change"],
-        "nonfinite": found["nonfinite"],
-        "size": size("colorizer"),
-    }
+    under_grey = 100 * (1 - found["rmse_best"] / found["rmse_grey"])
     errors = ", ".join(f"{k.removeprefix('rmse_')} {found[k]:.2f}" for k in found if k.startswith("rmse_"))
-    return Result(values, note=f"RMSE: {errors}")
+    values = {"under_grey": under_grey, "under_tints": under_tints(found), "size": size("colorizer")}
+    return Result(found | values, note=f"RMSE: {errors}")
 
 
 @cache
-def photos_coloured(temperature: Temperature) -> Mapping[str, Any]:
+def photos_coloured(temperature: Temperature) -> dict[str, Any]:
     """Figures of ``vflow evaluate`` on all photos of photos/val, 8 colourings each, seed 0."""
     held, train = data("photos", "val"), data("photos", "train")
     settings = Settings(
         data=str(held), train=str(train), num_importance_samples=1, limit=0, temperature=temperature
     )
-    return evaluate_color(model(), settings, silent).figures
+    return evaluated(model(), settings)
 
 
-def under_tints(found: Mapping[str, Any]) -> float:
+def under_tints(found: dict[str, Any]) -> float:
     """Reduction of RMSE by the best of 8 relative to the best of eight k-means tints, in per cent."""
     return 100 * (1 - float(found["rmse_best"]) / float(found["rmse_tints"]))
 
 
-@measure(
-    "B",
-    strength=Figure("strength 0: largest difference from the photo", "/255", at_most=0),
-    digits=Figure(
-        "ends of interpolations between digits: largest difference from the digits", "/255", at_most=1
-    ),
-    colours=Figure(
-        "ends of interpolations between photos: largest difference from the photos", "/255", at_most=1
-    ),
-)
+@measure("B")
 def walk_ends() -> Result:
     """20 held-out photos at strength 0; interpolations in 3 steps between 10 pairs of test digits and of
     photos."""
@@ -123,18 +90,7 @@ def photo_ends(some: list[np.ndarray]) -> int:
     return worst
 
 
-@measure(
-    "K",
-    regions=Figure(
-        "colorizer-regions: share of the accuracy gap between grey and real closed by first variants",
-        "%",
-        at_least=25,
-        aim="60",
-    ),
-    tints=Figure("colorizer: the same", "%"),
-    grey=Figure("accuracy of the classifier on grey pictures", "%"),
-    real=Figure("the same on the original pictures", "%"),
-)
+@measure("K")
 def recognition() -> Result:
     """scripts/benchmarks/recognition.py: a residual network is trained on CIFAR-10's training pictures in
     colour and classifies 2,000 test pictures in grey, in each checkpoint's first colouring, and in their own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -12,18 +11,16 @@ import cv2
 import numpy as np
 
 import vflow
-from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, push_clips, silent
-from scripts.acceptance.registry import Figure, Result, measure
-from scripts.acceptance.report import ROOT
-from scripts.acceptance.weights import SIZE, size
+from scripts.acceptance.models import GIVEN, data, evaluated, grasp_windows, loaded, push_clips, size
+from scripts.acceptance.registry import Result, measure
+from scripts.acceptance.report import stored
 from vflow.data.lossless import bits_after
 from vflow.data.media import list_media, read_image
 from vflow.data.stills import STILL_FORMATS
 from vflow.devices import one_thread
 from vflow.errors import VflowError
-from vflow.pipelines.evaluate.codec import LARGE, Coded, code, evaluate_codec
+from vflow.pipelines.evaluate.codec import LARGE, Coded, code
 from vflow.pipelines.evaluate.report import Settings
-from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution
 
 PHOTOS, CLIPS, HOSTILE = 200, 200, 50
 SIDES, TIMED = (256, 512, 1024), 3
@@ -65,17 +62,7 @@ def _refused(model: Any, file: bytes) -> bool:
     return False
 
 
-@measure(
-    "M",
-    photos=Figure(f"photos that decode to the same bytes, of {PHOTOS}", at_least=PHOTOS),
-    clips=Figure(f"clips that decode to the same bytes, of {CLIPS}", at_least=CLIPS),
-    refused=Figure(f"damaged files refused with a one-line error, of {HOSTILE}", at_least=HOSTILE),
-    overhead=Figure(
-        "file size relative to −log₂ p, highest for files of 100 kB or more", at_most=1.02, aim="1.005"
-    ),
-    encoding=Figure("photos: pixels encoded per second, one thread"),
-    decoding=Figure("photos: pixels decoded per second"),
-)
+@measure("M")
 @one_thread()
 def files() -> Result:
     """codec-photo on the photos of photos/val at their own size and 92 of photos/train; codec-clip on windows
@@ -106,35 +93,20 @@ def files() -> Result:
     )
 
 
-@measure(
-    "M",
-    bits=Figure("photos/val, once JPEG files: bits/dim on disk, headers included"),
-    png=Figure("bytes relative to PNG", at_most=0.85),
-    webp=Figure("bytes relative to lossless WebP", "", at_most=1.0),
-    jxl=Figure("bytes relative to lossless JPEG XL"),
-)
+@measure("M")
 def photo_sizes() -> Result:
     """All photos of photos/val at their own size; the other formats in the same run, with these
     settings."""
     settings = Settings(data=str(data("photos", "val")), limit=0)
-    found = evaluate_codec(loaded("codec-photo"), settings, silent).figures
-    values = {name: found[f"bytes_over_{name}"] for name in STILL_FORMATS}
-    return Result({"bits": found["bits_per_dim"]} | values, note="; ".join(STILL_FORMATS.values()))
+    return Result(evaluated(loaded("codec-photo"), settings), note="; ".join(STILL_FORMATS.values()))
 
 
-@measure(
-    "M",
-    encoding=Figure("encoding a photo of 1024×1024", "s", at_most=10),
-    decoding=Figure("decoding the same photo", "s", at_most=10),
-    growth=Figure(
-        "time per pixel at 1024×1024 relative to 256×256, larger of encoding and decoding", at_most=1.25
-    ),
-)
+@measure("M")
 @one_thread()
 def codec_speed() -> Result:
     """codec-photo on a photo of photos/val, extended to each size by mirroring at its edges. Processor time
     of one thread, medians of three."""
-    model: Any = loaded("codec-photo")
+    model = loaded("codec-photo")
     photo, found = next(_photos()), dict[int, tuple[float, float]]()
     for side in SIDES:
         grown = np.pad(photo, ((0, side), (0, side), (0, 0)), "symmetric")[:side, :side]
@@ -150,17 +122,7 @@ def codec_speed() -> Result:
     return Result({"encoding": large[0], "decoding": large[1], "growth": growth}, note=note)
 
 
-@measure(
-    "M",
-    push=Figure(
-        "push/test coded by push-wavelet: bits after 3 frames relative to x264", at_most=0.95, aim="0.8"
-    ),
-    grasp=Figure("grasp/test coded by grasp: bits after 3 frames relative to x264", at_most=0.95, aim="0.8"),
-    exact=Figure(f"clips that decode to the same bytes, of {2 * FLOW_CLIPS}", at_least=2 * FLOW_CLIPS),
-    overhead=Figure("size of the frames after 3 relative to −log₂ p, highest (files of 20 to 90 kB)"),
-    encoding=Figure("pixels encoded per second, one thread"),
-    decoding=Figure("pixels decoded per second"),
-)
+@measure("M")
 @one_thread()
 def flow_files() -> Result:
     """Evenly spaced clips and windows of 20 frames, coded and decoded by the shipped video flows. Bits are
@@ -169,7 +131,7 @@ def flow_files() -> Result:
     clips = {"push-wavelet": list(push_clips("test")), "grasp": grasp_windows()}
     values, coded, overheads = dict[str, float](), list[Coded](), list[float]()
     for name, some in clips.items():
-        model: Any = loaded(name)
+        model = loaded(name)
         ours, theirs = list[float](), list[float]()
         for clip in some[:: len(some) // FLOW_CLIPS][:FLOW_CLIPS]:
             coded.append(code(model, clip))
@@ -191,54 +153,29 @@ def flow_files() -> Result:
     )
 
 
-@measure(
-    "M",
-    pixelcnn=Figure("digits: PixelCNN (aim 1)", "bits/dim"),
-    lstm=Figure("digits: row LSTM", "bits/dim"),
-    integer=Figure("digits: integer discrete flow", "bits/dim"),
-    flow=Figure("digits: the shipped flow, an upper bound", "bits/dim"),
-)
+@measure("M")
 def digits() -> Result:
     """Test digits given their class, from docs/results/digit-models.json. All but the shipped flow were
     trained briefly; docs/RESULTS.md lists the training lengths and samples per second with these figures."""
-    table = json.loads((ROOT / "docs" / "results" / "digit-models.json").read_text("utf-8"))
-    rows = {row["model"].partition(" ")[0]: row for row in table["rows"]}
-    names = {"pixelcnn": "pixelcnn", "lstm": "row-lstm", "integer": "integer-flow", "flow": "digits"}
-    values = {key: float(rows[name]["bits_per_dim"]) for key, name in names.items()}
+    table = stored("digit-models")
+    values = {row["model"].partition(" ")[0]: row["bits_per_dim"] for row in table["rows"]}
     return Result(values, table["note"])
 
 
-@measure(
-    "N",
-    gain=Figure("×4: luminance PSNR of the mean of 8 relative to bicubic", "dB", at_least=0.2, aim="0.6"),
-    similarity=Figure(
-        "×4: 1 − gradient similarity of the best of 8, relative to bicubic",
-        "",
-        at_most=1,
-        aim="0.8",
-    ),
-    change=Figure("×4: largest difference of the averaged output from the input", "/255", at_most=1, aim="0"),
-    size=SIZE,
-)
+@measure("N")
 def enlarged() -> Result:
     """All photos of photos/val, reduced by averaging blocks of 4×4; suggested temperature."""
-    model: Any = loaded("enlarge")
+    model = loaded("enlarge")
     settings = Settings(data=str(data("photos", "val")), limit=0, temperature=model.config.temperature)
-    found = evaluate_super_resolution(model, settings, silent).figures
-    values = {
-        "gain": found["psnr_gain"],
-        "similarity": found["gms_loss_ratio"],
-        "change": found["largest_change"],
-        "size": size("enlarge"),
-    }
-    return Result(values, note=f"bits/dim of details {found['bits_per_dim']:.3f}")
+    found = evaluated(model, settings) | {"size": size("enlarge")}
+    return Result(found, note=f"bits/dim of details {found['bits_per_dim']:.3f}")
 
 
-@measure("N", seconds=Figure("enlarging a 256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
+@measure("N")
 @one_thread()
 def enlarged_speed() -> Result:
     """Processor time of one thread with the photo loaded; median of three runs after a warm-up run."""
-    model: Any = loaded("enlarge")
+    model = loaded("enlarge")
     photo = cv2.resize(next(_photos()), (256, 256), interpolation=cv2.INTER_AREA)
     times = []
     for _ in range(4):

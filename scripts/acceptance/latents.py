@@ -7,8 +7,8 @@ import numpy as np
 import vflow
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, silent
-from scripts.acceptance.predictions import PSNR_AT, PSNR_EVERY, baseline_psnr, futures_psnr, one_by_one
-from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.predictions import PSNR_AT, PSNR_EVERY, baseline_psnr, futures_psnr
+from scripts.acceptance.registry import Result, measure
 from vflow.data.datasets.digits import MovingDigits, draw_digits, next_corners
 from vflow.metrics.video import ssim
 from vflow.models import VideoModel
@@ -40,18 +40,7 @@ def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[dict[str, flo
     return values | ({"glow": found["glow_share"]} if "glow_share" in found else {}), note
 
 
-@measure(
-    "H",
-    share=Figure("shapes: share of the variance of futures due to the latents", at_least=0.9, aim="1"),
-    top=Figure(
-        "shapes: sum of the shares of the lattices of the two top levels, each alone", at_least=0.5, aim="0.7"
-    ),
-    mosaic=Figure(
-        "shapes: bits of four clips tiled into one of twice the side, relative to the four alone",
-        "",
-        at_most=1.15,
-    ),
-)
+@measure("H")
 def shapes_latents() -> Result:
     """Test clips; variance of 8 futures of 4 contexts when parts of the noise are redrawn, T = 1; four tiled
     clips."""
@@ -60,48 +49,20 @@ def shapes_latents() -> Result:
     return Result(values | {"mosaic": mosaic_ratio(model, clips, 1, 0)}, note=note)
 
 
-@measure("H", share=Figure("videoflow: share of the variance due to the Glow's latents", at_least=1.0))
+@measure("H")
 def videoflow_latents() -> Result:
     """As shapes_latents."""
-    values, note = shares(shipped_model("videoflow"), [clip[:1] for clip in shape_clips(MOSAIC_CLIPS)])
-    return Result({"share": values["share"]}, note=note)
+    return Result(*shares(shipped_model("videoflow"), [clip[:1] for clip in shape_clips(MOSAIC_CLIPS)]))
 
 
-@measure(
-    "H", probe=Figure("shapes: accuracy of a probe that reads the direction from ε", at_least=0.8, aim="0.97")
-)
+@measure("H")
 def shapes_probe() -> Result:
     """A probe with one hidden layer, trained on the first target frame's ε of 4,000 training clips; evaluated
     on 800 test clips."""
     return Result({"probe": direction_probe(shipped_model("shapes"), PROBE_CLIPS, "test", silent("probe"))})
 
 
-def push_figures(name: str, latents: str, top: str) -> dict[str, Figure]:
-    """Figures of ``of_push``."""
-    return {
-        "bits": Figure(f"{name}: bits/dim of 17 frames given 3", "", at_most=0.65, aim="0.52"),
-        "share": Figure(
-            f"{name}: share of the variance of futures due to the latents{latents}", at_least=0.9, aim="1"
-        ),
-        "top": Figure(f"{name}: sum of the shares of {top}, each alone", at_least=0.5, aim="0.7"),
-        "gain": Figure(
-            f"{name}: PSNR gain of the best of 20 over the best baseline, 5th frame",
-            "dB",
-            at_least=0.3,
-            aim="1.2",
-        ),
-        "alone": Figure(f"{name}: the same, choosing the best at that frame alone", "dB"),
-        **one_by_one(name),
-    }
-
-
-@measure(
-    "H",
-    **push_figures(
-        "push", ", augmented dimensions among them", "the augmented dimensions and of the Glow's top level"
-    ),
-    glow=Figure("push: share of the Glow's levels together, without the augmented dimensions"),
-)
+@measure("H")
 def push_latents() -> Result:
     """Every fourth test clip; 20 futures × 5 frames at the suggested temperatures; the best is chosen by mean
     PSNR over the five frames; baselines are fitted to all training clips. Shares of variance: every eighth of
@@ -109,7 +70,7 @@ def push_latents() -> Result:
     return of_push("push")
 
 
-@measure("H", **push_figures("push-wavelet", "", "the wavelets of the two top levels"))
+@measure("H")
 def push_wavelet_latents() -> Result:
     """As push_latents; bits are exact."""
     return of_push("push-wavelet")
@@ -125,18 +86,13 @@ def of_push(name: str) -> Result:
     baselines, neighbours = baseline_psnr(chosen)
     best, baseline = found["best"], max(baselines.values())
     values |= {"bits": bits, "gain": best - baseline, "alone": found["nearest"] - baseline}
-    values |= {"single": found["mean"], "of_mean": found["of_mean"], "neighbours": neighbours}
     return Result(
-        values, note=f"{note}; best of 20 {best:.2f} dB, best baseline {baseline:.2f}, {len(chosen)} clips"
+        {**found, **values, "neighbours": neighbours},
+        note=f"{note}; best of 20 {best:.2f} dB, best baseline {baseline:.2f}, {len(chosen)} clips",
     )
 
 
-@measure(
-    "H",
-    best=Figure("moving-digits: SSIM at the 10th frame, best of 20 futures of the true process"),
-    alone=Figure("moving-digits: the same, choosing the best at that frame alone"),
-    black=Figure("moving-digits: the same of a black frame"),
-)
+@measure("H")
 def moving_digits_bound() -> Result:
     """Futures as the data are made, of 200 test clips: given 5 frames, digits, corners and the law of motion
     are known, and what is still open (the velocity after each wall) is drawn 20 times. The best is chosen by

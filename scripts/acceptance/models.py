@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 import vflow
 from scripts.acceptance.registry import NotHere
-from vflow.checkpoint import find_checkpoints
+from vflow.checkpoint import checkpoint_folder, find_checkpoints
 from vflow.data.datasets.shapes import DIRECTIONS, Shapes
 from vflow.data.media import list_media, read_clip
 from vflow.models import VideoModel
-from vflow.pipelines.evaluate.report import Progress
+from vflow.pipelines.evaluate.report import Progress, Settings
+from vflow.registry import families, resolve
 
 GIVEN = 3  # frames that futures of push and grasp start from
 WINDOW = 20  # frames of a window of grasp
 
 
 @cache
-def loaded(name: str) -> nn.Module:
+def loaded(name: str) -> Any:
     """A checkpoint of this repository, on the device named by ``VFLOW_DEVICE`` (default: cpu)."""
     if name not in find_checkpoints():
         raise NotHere(f"checkpoints/{name} is not there yet")
@@ -34,6 +35,17 @@ def shipped_model(name: str) -> VideoModel:
     model = loaded(name)
     assert isinstance(model, VideoModel), f"{name} is no video model"
     return model
+
+
+def evaluated(model: Any, settings: Settings) -> dict[str, Any]:
+    """Figures of ``vflow evaluate``."""
+    evaluate = resolve(families()[model.config.family].evaluate)
+    return dict(evaluate(model, settings, silent).figures)
+
+
+def size(name: str) -> float:
+    """Size of a checkpoint's weights, in MB."""
+    return (checkpoint_folder(name) / "model.safetensors").stat().st_size / 1e6
 
 
 def shape_clips(count: int) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 import vflow
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model
-from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.registry import Result, measure
 from vflow.metrics.shapes import entropy, judge
 from vflow.metrics.video import Baselines, fidelity, limited_psnr
 from vflow.models import VideoModel
@@ -20,19 +20,19 @@ PSNR_EVERY = 4  # test clips: 64 instead of 256 take a quarter of the time
 FIT_STARTS = range(0, 8, 2)  # first frames of the windows of training clips that baselines are fitted to
 
 
-@measure("A", bits=Figure("shapes, given 1 frame: bits/dim over 4 frames", "", at_most=0.06, aim="0.037"))
+@measure("A")
 def shapes_bits() -> Result:
     """256 test clips, evenly distributed over shapes and directions; vflow.score, K = 1, seed 0, float32."""
     return bits_of_shapes("shapes")
 
 
-@measure("A", bits=Figure("shapes-guided: the same", ""))
+@measure("A")
 def shapes_guided_bits() -> Result:
     """As shapes_bits."""
     return bits_of_shapes("shapes-guided")
 
 
-@measure("A", bits=Figure("videoflow, given 1 frame: bits/dim over 4 frames", "", at_most=0.02, aim="0.005"))
+@measure("A")
 def videoflow_bits() -> Result:
     """As shapes_bits."""
     return bits_of_shapes("videoflow")
@@ -46,39 +46,20 @@ def bits_of_shapes(name: str) -> Result:
     return Result({"bits": float(np.mean(scores))}, note=f"{noise}, {len(scores)} clips")
 
 
-@measure(
-    "A",
-    accepted=Figure("shapes: share of futures at T = 1 accepted by the tracker", "", at_least=0.5, aim="0.9"),
-    entropy=Figure("shapes: entropy of the direction over the futures of a frame", "bits", at_least=2.5),
-    worst=Figure("shapes: lowest entropy of all contexts", "bits"),
-)
+@measure("A")
 def shapes_futures() -> Result:
     """16 first frames of test clips with different shapes, 64 futures × 4 frames each at T = 1, seed 0;
     tracked by vflow.metrics.shapes."""
     return futures_of_shapes("shapes")
 
 
-@measure(
-    "A",
-    accepted=Figure("shapes-guided: share of futures at T = 1 accepted by the tracker", ""),
-    entropy=Figure("shapes-guided: entropy of the direction over the futures of a frame", "bits"),
-    worst=Figure("shapes-guided: lowest entropy of all contexts", "bits"),
-)
+@measure("A")
 def shapes_guided_futures() -> Result:
     """As shapes_futures."""
     return futures_of_shapes("shapes-guided")
 
 
-@measure(
-    "A",
-    accepted=Figure(
-        "videoflow: share of futures accepted by the tracker, T as suggested", "", at_least=0.5, aim="0.95"
-    ),
-    entropy=Figure(
-        "videoflow: entropy of the direction over the futures of a frame", "bits", at_least=2.5, aim="2.9"
-    ),
-    worst=Figure("videoflow: lowest entropy of all contexts", "bits"),
-)
+@measure("A")
 def videoflow_futures() -> Result:
     """As shapes_futures, at the suggested temperature."""
     return futures_of_shapes("videoflow", temperature=None)
@@ -104,7 +85,7 @@ def futures_of_shapes(name: str, temperature: float | None = 1.0) -> Result:
     )
 
 
-@measure("A", bits=Figure("push, given 3 frames: bits/dim of the next 17", "", at_most=0.9, aim="0.605"))
+@measure("A")
 def push_bits() -> Result:
     """All test clips, the 17 frames after the first 3; vflow.score, K = 1, seed 0, float32."""
     model = shipped_model("push")
@@ -114,37 +95,15 @@ def push_bits() -> Result:
     return Result({"bits": float(np.mean(scores))}, note=f"{noise} dequantisation noise, {len(scores)} clips")
 
 
-def one_by_one(name: str) -> dict[str, Figure]:
-    """Figures beside those of the best of 20: a best guess is compared with as many others, one with one."""
-    return {
-        "single": Figure(f"{name}: PSNR of one future on average, 5th frame", "dB"),
-        "of_mean": Figure(f"{name}: PSNR of the mean of the 20, 5th frame", "dB"),
-        "neighbours": Figure(
-            f"{name}: PSNR of the best of 20 continuations of nearest training frames", "dB"
-        ),
-    }
-
-
-@measure(
-    "A",
-    gain=Figure("push: PSNR gain of the best of 20 over the best baseline, 5th frame", "dB", at_least=0.0),
-    best_of_20=Figure("push: PSNR of the best of 20, 5th frame", "dB"),
-    copy_last=Figure("push: PSNR of copying the last frame", "dB"),
-    training_mean=Figure("push: PSNR of the mean of the training frames", "dB"),
-    linear=Figure("push: PSNR of per-pixel linear regression on the last frame", "dB"),
-    **one_by_one("push"),
-)
+@measure("A")
 def push_psnr() -> Result:
     """Every fourth test clip, given 3 frames; 20 futures × 10 frames at T = 1, seed 0; the best of each clip
     is chosen by mean PSNR over frames 1–10. Baselines are fitted to all training clips."""
     clips = push_clips("test")[::PSNR_EVERY, : GIVEN + PSNR_FRAMES]
     baselines, neighbours = baseline_psnr(clips)
-    values = {"copy_last": baselines["copy_last"], "training_mean": baselines["training_mean"]}
-    values["linear"] = baselines["regression"]
     found = futures_psnr(shipped_model("push"), clips, 1.0)
-    values |= {"gain": found["best"] - max(values.values()), "best_of_20": found["best"]}
-    values |= {"single": found["mean"], "of_mean": found["of_mean"], "neighbours": neighbours}
-    return Result(values, note=f"{len(clips)} clips")
+    gain = found["best"] - max(baselines.values())
+    return Result({**baselines, **found, "gain": gain, "neighbours": neighbours}, note=f"{len(clips)} clips")
 
 
 def futures_psnr(

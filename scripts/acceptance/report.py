@@ -40,6 +40,12 @@ class DirtyTreeError(Exception):
     """Uncommitted changes in the source to be measured."""
 
 
+def stored(name: str) -> dict[str, Any]:
+    """docs/results/``name``.json; empty if there is none."""
+    path = ROOT / "docs" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def read_store() -> dict[str, Any]:
     return json.loads(STORE.read_text()) if STORE.is_file() else {}
 

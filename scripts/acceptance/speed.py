@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.registry import NotHere, Result, measure
 from scripts.benchmarks.busy import busy
 from scripts.benchmarks.memory import memory as measure_memory
 from scripts.benchmarks.models import glow_config, images, started
@@ -64,13 +64,7 @@ def data_of(name: str) -> str | None:
     return str(Path(os.environ["VFLOW_DATA"]) / str(DATA[name]))
 
 
-@measure(
-    "D",
-    default=Figure("frames/s relative to normflows, each with its default dtype", "×", None, 2, "5 with AMX"),
-    float32=Figure("frames/s relative to normflows, both in float32", "×", at_least=2),
-    autocast=Figure("frames/s relative to normflows under bfloat16 autocast", "×"),
-    apart=Figure("largest difference between log-likelihoods, same weights", "bits/dim", at_most=1e-3),
-)
+@measure("D")
 @one_thread()
 def training_speed() -> Result:
     """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows uses
@@ -84,19 +78,12 @@ def training_speed() -> Result:
         "default": mine / peer,
         "float32": frames.get("vflow float32", mine) / peer,
         "autocast": mine / frames["normflows autocast"],
-        "apart": found["likelihoods_apart"],
     }
     table = ", ".join(f"{name} {value:g}" for name, value in frames.items())
-    return Result(values, note=f"vflow computes in {found['dtype']}; frames/s: {table}")
+    return Result(found | values, note=f"vflow computes in {found['dtype']}; frames/s: {table}")
 
 
-@measure(
-    "D",
-    plain=Figure("memory of forward + backward relative to normflows", "×", at_most=0.5),
-    float32=Figure("the same, vflow in float32 as well", "×", at_most=0.5),
-    recompute=Figure("the same with memory: recompute", "×", at_most=0.25),
-    growth=Figure("memory at depth 32 relative to depth 8, with memory: recompute", "×", at_most=1.25),
-)
+@measure("D")
 @one_thread()
 def memory() -> Result:
     """The same model and batch. Peak during forward and backward minus the level with model, gradients and
@@ -107,18 +94,11 @@ def memory() -> Result:
     except ImportError as error:
         raise NotHere(LACKING) from error
     mib = found["mib"]
-    values = {
-        "plain": found["plain_ratio"],
-        "float32": mib["plain float32"] / mib["normflows"],
-        "recompute": found["recompute_ratio"],
-        "growth": found["recompute_growth"],
-    }
+    values = found | {"float32": mib["plain float32"] / mib["normflows"]}
     return Result(values, note="MiB: " + ", ".join(f"{name} {value:g}" for name, value in mib.items()))
 
 
-@measure(
-    "D", time=Figure("time of a training step with memory: recompute, relative to plain", "×", at_most=1.4)
-)
+@measure("D")
 @one_thread()
 def recompute_time() -> Result:
     """The Glow of training_speed with bfloat16 conditioners; both take turns, medians of 7."""
@@ -132,9 +112,7 @@ def recompute_time() -> Result:
     return Result({"time": seconds["recompute"] / seconds["plain"]})
 
 
-@measure(
-    "D", cosine=Figure("smallest cosine similarity of recomputed and plain gradient", "", at_least=0.999)
-)
+@measure("D")
 def recompute_gradient() -> Result:
     """bfloat16 conditioners, one anchor per level; shipped models; a training batch of 4."""
     found = {}
@@ -160,11 +138,7 @@ def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
 
 
-@measure(
-    "D",
-    flat=Figure("time of frame 20 relative to frame 2", "×", at_most=1.1),
-    forward=Figure("time of all frames relative to one forward pass over them", "×", at_most=1.5),
-)
+@measure("D")
 @one_thread()
 def sampling() -> Result:
     """shapes-guided (affine couplings), 8 futures × 20 frames, including the encoding of the context; medians
@@ -174,25 +148,19 @@ def sampling() -> Result:
         f"frame 2 {found['frame_2_ms']:g} ms, frame 20 {found['frame_20_ms']:g} ms, all "
         f"{found['sampling_ms']:g} ms, forward pass {found['forward_ms']:g} ms"
     )
-    return Result({"flat": found["frame_ratio"], "forward": found["forward_ratio"]}, note=note)
+    return Result(found, note=note)
 
 
-@measure(
-    "D",
-    ratio=Figure("time of `vflow predict` without sampling, relative to `import torch`", "×", at_most=2.5),
-)
+@measure("D")
 @one_thread()
 def starting() -> Result:
     """shapes-guided, 8 futures × 10 frames of a shipped picture, from process start to written file; the time
     of sampling, measured in a warmed-up process, is subtracted. Medians of 7 turns."""
     found: dict[str, Any] = startup(setting())
-    return Result({"ratio": found["ratio"]}, note=f"seconds: {found['seconds']}")
+    return Result(found, note=f"seconds: {found['seconds']}")
 
 
-@measure(
-    "D",
-    **{name: Figure(f"share of a step spent waiting for data, {name}", "", at_most=0.05) for name in DATA},
-)
+@measure("D")
 @one_thread()
 def waiting() -> Result:
     """20 steps of each CPU preset by the wall clock, without the first 3, which find no batch ready."""
@@ -221,9 +189,7 @@ def share_waited(name: str) -> float:
     return sum(waits[4:]) / (ends[-1] - ends[3])
 
 
-@measure(
-    "D", difference=Figure("|Δ bits/dim| between bfloat16 and float32 after equal steps", "", at_most=0.005)
-)
+@measure("D")
 def precision() -> Result:
     """shapes-guided, 200 steps, same seed; validation bits/dim of the averaged weights on 64 clips."""
     settings = ("training.validation_examples=64", "training.checkpoint_every=100000")
@@ -252,15 +218,7 @@ def validation(run: Path) -> float:
     return float([line["val_bits_per_dim"] for line in lines if "val_bits_per_dim" in line][-1])
 
 
-@measure(
-    "D",
-    digits=Figure(
-        "time of `vflow digits` alongside 2 busy processes per core, worst of 3, relative to alone",
-        "×",
-        at_most=4.5,
-    ),
-    predict=Figure("the same for `vflow predict` on push", "×", at_most=4.5),
-)
+@measure("D")
 def on_a_busy_machine() -> Result:
     """`python scripts/benchmark.py busy`. Fair scheduling alone gives a ratio of 3."""
     found: dict[str, Any] = busy()

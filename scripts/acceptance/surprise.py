@@ -9,7 +9,7 @@ from torch import nn
 
 import vflow
 from scripts.acceptance.models import push_clips, shipped_model
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.registry import NotHere, Result, measure
 from vflow.pipelines.video.surprisal import Surprisal
 from vflow.randomness import generator
 
@@ -35,19 +35,7 @@ def exchanged(number: int, clip: np.ndarray) -> tuple[np.ndarray, tuple[int, int
     return other, (first, second)
 
 
-@measure(
-    "F",
-    auroc=Figure(
-        "push: AUROC of clips with two frames swapped against clips in order", "", at_least=0.95, aim="0.99"
-    ),
-    auroc_jump=Figure("the same by the largest increase in bits from one frame to the next", ""),
-    auroc_mean=Figure("the same by the mean of the clip's bits", ""),
-    named=Figure("swapped clips in which both frames are identified", "%"),
-    found=Figure("swapped clips reported as out of order (beyond 99% of validation clips)", "%"),
-    false=Figure("clips in order reported as out of order", "%"),
-    flagged=Figure("frames of clips in order that lie beyond 99% of validation frames", "%"),
-    error=Figure("largest difference between a map's sum and the frame's bits", "bits", at_most=1e-3),
-)
+@measure("F")
 def surprise() -> Result:
     """All push test clips, each compared with itself after swapping two random frames; K = 1, seed 0,
     float32. The test statistic is the number of bits saved by the best swap of two frames; the number of

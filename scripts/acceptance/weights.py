@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model
-from scripts.acceptance.registry import Figure, Result, measure
-from vflow.checkpoint import checkpoint_folder
+from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, size
+from scripts.acceptance.registry import Result, measure
 from vflow.models import VideoModel
 from vflow.pipelines.common import Counts
 from vflow.pipelines.evaluate.round_trip import latent_error
@@ -18,24 +17,8 @@ from vflow.tasks.video.settings import PredictSettings
 ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
 
-TRIP = {
-    "data": Figure("round trip data → latent → data: largest error", "/256", at_most=0.1),
-    "latent": Figure("Glow round trip latent → data → latent: largest error", "/256", at_most=0.1),
-    "bytes": Figure("bytes changed by data → latent → data (noise close to the edge of a bin)", ""),
-}
-SAMPLES = {
-    "frames": Figure("sampled frames at T = 1", "", at_least=2000),
-    "nonfinite": Figure("non-finite values in them before any redraw", "", at_most=0),
-}
-SIZE = Figure("size of the checkpoint", "MB", at_most=15)
 
-
-def size(name: str) -> float:
-    """Size of a checkpoint's weights, in MB."""
-    return (checkpoint_folder(name) / "model.safetensors").stat().st_size / 1e6
-
-
-@measure("A", **TRIP)
+@measure("A")
 def shapes_round_trip() -> Result:
     """32 test clips of shapes, float32: each target frame is encoded and decoded given its past; latents
     drawn at T = 1 are decoded and encoded. Errors are in grey levels (1/256); those of latents are converted
@@ -43,20 +26,20 @@ def shapes_round_trip() -> Result:
     return round_trip(shipped_model("shapes"), np.stack(shape_clips(ROUND_TRIP_CLIPS)))
 
 
-@measure("A", **TRIP)
+@measure("A")
 def push_round_trip() -> Result:
     """As shapes_round_trip, on 32 test clips of push with 13 frames."""
     return round_trip(shipped_model("push"), push_clips("test")[:ROUND_TRIP_CLIPS, : GIVEN + 10])
 
 
-@measure("A", **SAMPLES, size=SIZE)
+@measure("A")
 def shapes_samples() -> Result:
     """16 first frames of test clips, 32 futures × 4 frames each at T = 1, seed 1."""
     contexts = [clip[:1] for clip in shape_clips(SAMPLED_CONTEXTS)]
     return samples("shapes", contexts, num_frames=4)
 
 
-@measure("A", **SAMPLES, size=SIZE)
+@measure("A")
 def push_samples() -> Result:
     """16 test clips, given 3 frames; 32 futures × 10 frames each at T = 1, seed 1."""
     return samples("push", [clip[:GIVEN] for clip in push_clips("test")[:SAMPLED_CONTEXTS]], num_frames=10)
