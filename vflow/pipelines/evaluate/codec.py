@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from vflow.data.stills import STILL_FORMATS, still_bytes
 from vflow.errors import InputError
 from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.data import Places, locate, readable_photos
-from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage
+from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage, mean_rows
 
 USUAL_PHOTOS, USUAL_WINDOWS = 128, 64
 GIVEN = 3
@@ -59,66 +59,60 @@ def code(model: Any, pixels: np.ndarray) -> Coded:
     return Coded(file, coded - began, done - coded, same)
 
 
-@dataclass
-class Totals:
-    """Sums over files."""
-
-    coded: list[Coded] = field(default_factory=list)
-
-    def figures(self) -> dict[str, Any]:
-        """Figures of all files together; bits are those on disk, headers included."""
-        files = [one.file for one in self.coded]
-        values = sum(file.values for file in files)
-        size, information = sum(len(file.data) for file in files), sum(file.information for file in files)
-        large = [8 * len(file.data) / file.information for file in files if len(file.data) >= LARGE]
-        return {
-            "files": len(files),
-            "decoded_exactly": sum(one.exact for one in self.coded),
-            "bytes": size,
-            "raw_bytes": values,
-            "bits_per_dim": 8 * size / values,
-            "model_bits_per_dim": information / values,
-            "size_over_information": 8 * size / information,
-            "size_over_information_large": max(large, default=None),
-            "encoded_pixels_per_s": values / 3 / sum(one.encoding for one in self.coded),
-            "decoded_pixels_per_s": values / 3 / sum(one.decoding for one in self.coded),
-        }
+def totals(coded: Sequence[Coded]) -> dict[str, Any]:
+    """Figures of all files together; bits are those on disk, headers included."""
+    files = [one.file for one in coded]
+    values = sum(file.values for file in files)
+    size, information = sum(len(file.data) for file in files), sum(file.information for file in files)
+    large = [8 * len(file.data) / file.information for file in files if len(file.data) >= LARGE]
+    return {
+        "files": len(files),
+        "decoded_exactly": sum(one.exact for one in coded),
+        "bytes": size,
+        "raw_bytes": values,
+        "bits_per_dim": 8 * size / values,
+        "model_bits_per_dim": information / values,
+        "size_over_information": 8 * size / information,
+        "size_over_information_large": max(large, default=None),
+        "encoded_pixels_per_s": values / 3 / sum(one.encoding for one in coded),
+        "decoded_pixels_per_s": values / 3 / sum(one.decoding for one in coded),
+    }
 
 
 def _photos(model: Any, photos: PhotoCrops, settings: Settings, stage: Stage) -> Evaluation:
-    totals, sizes = Totals(), dict.fromkeys(STILL_FORMATS, 0)
+    coded, sizes = list[Coded](), dict.fromkeys(STILL_FORMATS, 0)
     chosen = evenly_spaced(len(photos), settings.count(len(photos), USUAL_PHOTOS))
     progress = stage("photos")
     for done, photo in enumerate(readable_photos(photos, chosen), 1):
-        totals.coded.append(code(model, photo))
+        coded.append(code(model, photo))
         for name in sizes:
             sizes[name] += still_bytes(photo, name)
         progress(done, len(chosen))
-    if not totals.coded:
+    if not coded:
         raise InputError(f"{photos.path}: none of its photos can be read")
-    figures = totals.figures()
+    figures = totals(coded)
     for name, size in sizes.items():
         figures[f"bits_per_dim_{name}"] = 8 * size / figures["raw_bytes"]
         figures[f"bytes_over_{name}"] = figures["bytes"] / size
     protocol = _protocol(settings, len(photos)) | {
-        "photos": len(totals.coded), "large": f"{LARGE:,} bytes and more: the largest ratio", **STILL_FORMATS
+        "photos": len(coded), "large": f"{LARGE:,} bytes and more: the largest ratio", **STILL_FORMATS
     }  # fmt: skip
     return Evaluation(figures, protocol)
 
 
 def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, places: Places) -> Evaluation:
-    totals, rows = Totals(), list[dict[str, float]]()
+    coded, rows = list[Coded](), list[dict[str, float]]()
     chosen = evenly_spaced(len(clips.windows), settings.count(len(clips.windows), USUAL_WINDOWS))
     progress = stage("clips")
     for done, index in enumerate(chosen, 1):
         if (frames := clips.window(index)) is not None:
-            totals.coded.append(code(model, frames))
-            rows.append(_later_frames(frames, totals.coded[-1].file))
+            coded.append(code(model, frames))
+            rows.append(_later_frames(frames, coded[-1].file))
         progress(done, len(chosen))
     if not rows:
         raise InputError(f"{clips.path}: none of its clips can be read")
-    figures = totals.figures()
-    figures |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    figures = totals(coded)
+    figures |= {name: float(value) for name, value in mean_rows(rows).items()}
     figures["after_over_x264"] = figures["bits_per_dim_after"] / figures["bits_per_dim_after_x264"]
     protocol = _protocol(settings, len(clips.windows)) | {
         "windows": len(rows), "frames": WINDOW, "after": f"the first {GIVEN} frames: all less those alone",

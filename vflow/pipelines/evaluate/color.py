@@ -105,16 +105,14 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     photos = list(readable_photos(validation, validation.usable_of(chosen)))
 
     def score(temperature: float) -> float:
-        drawing = _drawing(settings).model_copy(update={"temperature": temperature})
+        drawing = _drawing(replace(settings, temperature=temperature))
         return -float(np.mean([_errors(draw(model, photo, drawing).images, photo).min() for photo in photos]))
 
     return scan_temperatures(TEMPERATURES, score, stage)
 
 
 def _drawing(settings: Settings) -> ColorSettings:
-    return ColorSettings.of(
-        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
-    )
+    return ColorSettings.of(**settings.sampling(NUM_SAMPLES))
 
 
 @torch.no_grad()

@@ -18,13 +18,7 @@ from torch import nn
 from vflow.data import media
 from vflow.data.datasets.digits import MnistImages
 from vflow.errors import InputError
-from vflow.metrics.digits import (
-    DigitClassifier,
-    agreement,
-    predict_labels,
-    spread_ratios,
-    train_classifier,
-)
+from vflow.metrics.digits import DigitClassifier, agreement, predict_labels, spread_ratios, train_classifier
 from vflow.metrics.frechet import frechet
 from vflow.pipelines.common import Counts, evenly_spaced
 from vflow.pipelines.digits.digits import DRAW_DIGITS, bits, digits_config, log_likelihoods
@@ -140,9 +134,7 @@ def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[floa
 
 
 def _drawing(settings: Settings) -> DigitsSettings:
-    return DigitsSettings.of(
-        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
-    )
+    return DigitsSettings.of(**settings.sampling(NUM_SAMPLES))
 
 
 def draw_classes(

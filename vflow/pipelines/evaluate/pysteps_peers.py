@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +42,8 @@ def pysteps_methods(leads: int, members: int, minutes: float) -> dict[str, Metho
     def prepared(given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """mm/h, dB, motion."""
         rate = to_rate(given).astype(np.float64)
-        metadata = {
-            "transform": None,
-            "unit": "mm/h",
-            "accutime": minutes,
-            "threshold": THRESHOLD,
-            "zerovalue": 0,
-        }
+        metadata = {"transform": None, "unit": "mm/h", "accutime": minutes}
+        metadata |= {"threshold": THRESHOLD, "zerovalue": 0}
         decibel, _ = transformation.dB_transform(rate, metadata=metadata, threshold=THRESHOLD, zerovalue=ZERO)
         return rate, decibel, motion.get_method("LK")(decibel)
 
@@ -62,36 +58,23 @@ def pysteps_methods(leads: int, members: int, minutes: float) -> dict[str, Metho
             moved: np.ndarray = nowcasts.get_method("extrapolation")(rate[-1], velocity, leads)
         return moved[None]
 
-    def sprog(given: np.ndarray, seed: int) -> np.ndarray:
+    def cascade(name: str, given: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+        common = {"n_cascade_levels": CASCADE_LEVELS, "precip_thr": 10 * np.log10(THRESHOLD)}
         with _silence():
             _, decibel, velocity = prepared(given)
-            made = nowcasts.get_method("sprog")(
-                decibel[-3:],
-                velocity,
-                leads,
-                n_cascade_levels=CASCADE_LEVELS,
-                precip_thr=10 * np.log10(THRESHOLD),
-            )
-        return back(made)[None]
+            made = nowcasts.get_method(name)(decibel[-3:], velocity, leads, **common, **settings)
+        return back(made)
+
+    def sprog(given: np.ndarray, seed: int) -> np.ndarray:
+        return cascade("sprog", given, {})[None]
 
     def steps(given: np.ndarray, seed: int) -> np.ndarray:
-        with _silence():
-            _, decibel, velocity = prepared(given)
-            made = nowcasts.get_method("steps")(
-                decibel[-3:],
-                velocity,
-                leads,
-                n_ens_members=members,
-                n_cascade_levels=CASCADE_LEVELS,
-                precip_thr=10 * np.log10(THRESHOLD),
-                kmperpixel=KILOMETRES,
-                timestep=minutes,
-                noise_method="nonparametric",
-                vel_pert_method="bps",
-                mask_method="incremental",
-                seed=int(generator("steps", seed, content_hash(given)).integers(2**32)),
-            )
-        return back(made)
+        ensemble = {
+            "n_ens_members": members, "kmperpixel": KILOMETRES, "timestep": minutes,
+            "noise_method": "nonparametric", "vel_pert_method": "bps", "mask_method": "incremental",
+            "seed": int(generator("steps", seed, content_hash(given)).integers(2**32)),
+        }  # fmt: skip
+        return cascade("steps", given, ensemble)
 
     return {"extrapolation": extrapolation, "sprog": sprog, "steps": steps}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from importlib.util import find_spec
 from itertools import product
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,9 +130,7 @@ class Verification:
         found["seconds"] = float(np.median(self.seconds))
         if self.ranks:
             ranks = np.sum(self.ranks, 0)
-            both = self.reliability[0]
-            for other in self.reliability[1:]:
-                both = both + other
+            both = reduce(add, self.reliability)
             found["rank_histogram"] = ranks / (ranks.sum() or np.nan)
             found["outer_ranks"] = outer_share(ranks)
             found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events

@@ -81,6 +81,11 @@ class Settings:
         """``probe_clips``, or how many suit the other settings."""
         return (0 if self.limit else PROBE_CLIPS) if self.probe_clips is None else self.probe_clips
 
+    def sampling(self, usual: int) -> dict[str, Any]:
+        """Settings that all samples have; ``usual``: how many, where the settings do not say."""
+        number = self.num_samples or usual
+        return {"num_samples": number, "temperature": self.temperature, "seed": self.seed}
+
     def count(self, available: int, usual: int) -> int:
         """Number of the ``available`` examples to take."""
         return min(available, usual if self.limit is None else self.limit or available)
@@ -151,7 +156,7 @@ def mean_of_known(values: Sequence[Any] | np.ndarray) -> np.ndarray:
     return mean
 
 
-def mean_rows(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def mean_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean of each key over examples."""
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 

@@ -13,12 +13,7 @@ from torch import nn
 
 from vflow.data.datasets.photos import PhotoPairs, average_blocks, halve
 from vflow.errors import InputError
-from vflow.metrics.super_resolution import (
-    Spread,
-    bicubic,
-    gradient_similarity,
-    luminance,
-)
+from vflow.metrics.super_resolution import Spread, bicubic, gradient_similarity, luminance
 from vflow.metrics.video import PSNR_LIMIT, diversity, limited_psnr
 from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
@@ -29,14 +24,10 @@ from vflow.pipelines.evaluate.report import (
     Settings,
     Stage,
     fault_figures,
+    mean_rows,
     scan_temperatures,
 )
-from vflow.pipelines.upscale import (
-    ENLARGE,
-    Photo,
-    largest_change,
-    super_resolution_config,
-)
+from vflow.pipelines.upscale import ENLARGE, Photo, largest_change, super_resolution_config
 from vflow.pipelines.walk import render as views
 from vflow.randomness import content_hash, normal
 from vflow.tasks.enlarge.settings import EnlargeSettings
@@ -101,12 +92,7 @@ def tune_super_resolution(model: nn.Module, settings: Settings, stage: Stage) ->
 
 
 def _drawing(settings: Settings) -> EnlargeSettings:
-    return EnlargeSettings.of(
-        scale=SCALE,
-        num_samples=settings.num_samples or NUM_SAMPLES,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
+    return EnlargeSettings.of(scale=SCALE, **settings.sampling(NUM_SAMPLES))
 
 
 def _photos(held: PhotoPairs, chosen: Sequence[int]) -> Iterator[np.ndarray]:
@@ -203,7 +189,7 @@ class _Figures:
 
     def figures(self) -> dict[str, Any]:
         """Means over photos; bits/dim over all details; NaN for what is relative to a loss of 0."""
-        mean = {name: float(np.mean([row[name] for row in self.rows])) for name in self.rows[0]}
+        mean = {name: float(value) for name, value in mean_rows(self.rows).items()}
         levels = list(zip(*self.nats, strict=True))
         bits = {"bits_per_dim": _bits([term for level in levels for term in level])}
         bits |= {"bits_per_dim_x2": _bits(levels[0]), "bits_per_dim_x4": _bits(levels[1])}

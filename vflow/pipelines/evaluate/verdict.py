@@ -12,6 +12,7 @@ from torch import nn
 from vflow.data.lossless import bits_after
 from vflow.metrics.video import FIFTH, Baselines, at_fifth
 from vflow.pipelines.common import temperature_or_suggested
+from vflow.pipelines.evaluate.report import mean_rows
 from vflow.pipelines.evaluate.video import draw, simple_futures
 from vflow.pipelines.video.preprocess import video_config
 from vflow.pipelines.video.score import score
@@ -112,5 +113,5 @@ def judge(
         for model in models
     )
     x264 = float(np.mean([bits_after(clip, context, "x264") for clip in clips]))
-    psnr = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    psnr = {name: float(value) for name, value in mean_rows(rows).items()}
     return Verdict(bits, before, x264, len(clips), len(clips[0]), psnr, len(rows))

@@ -283,7 +283,7 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     clips = data.chosen(settings.count(TUNING_CLIPS, TUNING_CLIPS))
 
     def best_psnr(temperature: float) -> float:
-        drawing, scores = _drawing(settings, data).model_copy(update={"temperature": temperature}), []
+        drawing, scores = _drawing(replace(settings, temperature=temperature), data), []
         for clip in clips:
             target = clip[data.context : data.context + data.num_frames]
             futures = draw(model, clip[: data.context], drawing).images
@@ -378,12 +378,7 @@ def codecs(clips: Sequence[np.ndarray], context: int, sources: Sequence[Path]) -
 
 
 def _drawing(settings: Settings, data: Clips) -> PredictSettings:
-    return PredictSettings(
-        num_frames=data.num_frames,
-        num_samples=settings.num_samples or NUM_SAMPLES,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
+    return PredictSettings(num_frames=data.num_frames, **settings.sampling(NUM_SAMPLES))
 
 
 def _sources(data: Clips) -> Sequence[Path]:
