@@ -144,11 +144,7 @@ Reading = tuple[str | None, bool]
 
 
 def own_data(
-    data: str,
-    config: str,
-    overrides: dict[str, Any],
-    typed: dict[str, str],
-    table: Reading = (None, False),
+    data: str, config: str, overrides: dict[str, Any], typed: dict[str, str], table: Reading = (None, False)
 ) -> dict[str, Any]:
     """Entries of the preset ``config`` that ``--data`` changes, beside ``overrides`` and what was ``typed``.
 

@@ -12,24 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vflow.config import (
-    BestOfConfig,
-    ClassificationConfig,
-    ColorizerConfig,
-    Preset,
-)
+from vflow.config import BestOfConfig, ClassificationConfig, ColorizerConfig, Preset
 from vflow.data.color import lab_to_rgb
 from vflow.data.datasets.photos import PhotoSet
 from vflow.data.datasets.registry import ImageConfig, open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
-from vflow.models import (
-    Colorizer,
-    ConditionalFlow,
-    Digits,
-    ImageBatch,
-    Sampled,
-    TarFlow,
-)
+from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled, TarFlow
 from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
@@ -66,10 +54,6 @@ class Images(Splits[ImageDataset]):
     chunk: int = 64
 
     @property
-    def length(self) -> int:
-        return len(self.train)
-
-    @property
     def usable(self) -> int:
         return self.train.usable if isinstance(self.train, PhotoSet) else self.length
 
@@ -81,12 +65,10 @@ class Images(Splits[ImageDataset]):
         places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
         selected: list[tuple[int, int]] = []
         if self.subsample:  # by position in the stream: however many processes or micro-batches share it
-            selected = [
-                place for position, place in enumerate(places, start) if position % self.subsample == 0
-            ]
-            places = selected + [
-                place for position, place in enumerate(places, start) if position % self.subsample
-            ]
+            first = -start % self.subsample
+            selected = places[first :: self.subsample]
+            del places[first :: self.subsample]
+            places = selected + places
         batch = _stack(
             [
                 _example(self.train, index, (self.seed, epoch), ("train", self.seed, epoch, index))

@@ -21,6 +21,7 @@ from vflow.config import (
 )
 from vflow.models import (
     Colorizer,
+    Condition,
     ConditionalFlow,
     Digits,
     ImageBatch,
@@ -32,7 +33,7 @@ from vflow.models import (
     VideoModel,
 )
 from vflow.models.colorizer import UNIT
-from vflow.models.glow import split_levels
+from vflow.models.glow import Shapes, split_levels
 from vflow.models.nowcast import rain_rate
 
 STD_WEIGHT = 2.0  # of a grey level of spread too little or too much, beside one of error
@@ -55,6 +56,13 @@ class Loss(Protocol):
     def __call__(self, model: Any, batch: Any) -> Tensor: ...
 
 
+def drawn(model: Any, condition: Condition, eps: Tensor, shapes: Shapes) -> Tensor:
+    """Samples (B, N, …) at temperature 1 for B conditions, from noise (B, N, D) of all levels."""
+    levels = split_levels(eps.flatten(0, 1), shapes)
+    samples: Tensor = model.generate(condition.repeat(eps.shape[1]), levels, [1.0] * len(levels))[0]
+    return samples.unflatten(0, eps.shape[:2])
+
+
 @final
 @dataclass(frozen=True)
 class BestOfLoss:
@@ -73,11 +81,9 @@ class BestOfLoss:
         """Mean over the batch's first examples, those with ``sample_eps``."""
         if batch.sample_eps is None:  # none of this micro-batch's examples take part
             return batch.eps.new_zeros(())
-        examples, count, _ = batch.sample_eps.shape
-        condition = model.condition([f[:examples] for f in model.features_of(batch)]).repeat(count)
-        eps = split_levels(batch.sample_eps.flatten(0, 1), model.latent_shapes)
-        samples, _ = model.generate(condition, eps, [1.0] * len(eps))
-        samples = samples.unflatten(0, (examples, count))
+        examples = len(batch.sample_eps)
+        condition = model.condition([f[:examples] for f in model.features_of(batch)])
+        samples = drawn(model, condition, batch.sample_eps, model.latent_shapes)
         truth = batch.images[:examples].float() + 0.5
         errors = ((samples - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY_SQUARE).sqrt()
         least, most = (bound * std_within(truth).mean() for bound in self.config.std_bounds)
@@ -134,12 +140,9 @@ class EnergyScoreLoss:
     def __call__(self, model: VideoModel, batch: VideoBatch) -> Tensor:
         """Mean over clips."""
         assert batch.sample_eps is not None
-        clips, count, _ = batch.sample_eps.shape
         last = batch.last_target()
-        condition = model.condition_targets(last).repeat(count)
-        eps = split_levels(batch.sample_eps.flatten(0, 1), model.flow.latent_shapes)
-        samples, _ = model.generate(condition, eps, [1.0] * len(eps))
-        samples = samples.unflatten(0, (clips, count))
+        condition, shapes = model.condition_targets(last), model.flow.latent_shapes
+        samples = drawn(model, condition, batch.sample_eps, shapes)
         error = rms(samples - last.targets[:, None].float() - 0.5)
         return self.config.weight * (error - 0.5 * rms(samples - samples.roll(1, 1))).mean()
 
@@ -165,11 +168,9 @@ class CrpsLoss:
     def __call__(self, model: Nowcast, batch: NowcastBatch) -> Tensor:
         """Mean over pixels, leads and scales; unobserved pixels and squares count as 0."""
         assert batch.sample_eps is not None
-        cases, count, _ = batch.sample_eps.shape
         shapes = model.latent_shapes_at(*batch.targets.shape[2:])
-        eps = split_levels(batch.sample_eps.flatten(0, 1), shapes)
-        drawn, _ = model.generate(model.condition_targets(batch).repeat(count), eps, [1.0] * len(eps))
-        members = drawn.unflatten(0, (cases, count)).clamp(-64, 288)
+        condition = model.condition_targets(batch)
+        members = drawn(model, condition, batch.sample_eps, shapes).clamp(-64, 288)
         truth, observed = batch.targets[:, None].float(), batch.observed[:, None].float()
         rate = self._score(rain_rate(members), rain_rate(truth), observed)
         log_rain = self._score(members.relu() / LOG_UNIT, truth / LOG_UNIT, observed)
