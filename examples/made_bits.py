@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from examples.densities import record
 from examples.vae import binarize
-from scripts.benchmarks.densities import record
 from vflow.config import TrainingConfig
 from vflow.config.base import Config
 from vflow.config.density import Width

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.benchmarks.densities import record
+from examples.densities import record
 from vflow.bijections.marginals import ParetoMarginals
 from vflow.config import DensityConfig
 from vflow.config.presets import Preset, load_preset

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scripts.benchmarks.densities import record
+from examples.densities import record
 from vflow.config import TrainingConfig
 from vflow.config.base import Config, parse
 from vflow.config.density import ElementwiseLayer, Layer, Width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from examples import (
+    densities,
     digit_models,
     discrete_flows,
     flow_figures,
@@ -28,6 +30,7 @@ from examples import (
     vae,
     vine_autoencoder,
 )
+from vflow.devices import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -88,7 +91,17 @@ def vines(folder: Path) -> Rows:
     return [row]
 
 
+def planes(folder: Path) -> Rows:
+    rows = list(densities.plane("two-moons", ["maf"], 0.2, 0, training=1000, tested=500))
+    for row in rows:
+        densities.record(folder / "rows.json", "plane", row)
+    kept = json.loads((folder / "rows.json").read_text())["plane"]
+    assert [row | {"machine": machine()} for row in rows] == kept
+    return rows
+
+
 SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
+    "densities": (planes, 1),
     "digit_models": (digits_of("pixelcnn"), 1),
     "discrete_flows": (lambda _: discrete_flows.table_rows(discrete_flows.XOR, 2, {"none": []}, 1), 2),
     "flow_figures": (gallery, 1),

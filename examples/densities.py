@@ -3,8 +3,8 @@
 Each command prints one JSON object per line. Budgets are in seconds of processor time, so other processes on
 the machine do not count. Run with one thread::
 
-    python -m scripts.benchmarks.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
-    python -m scripts.benchmarks.densities speed
+    python -m examples.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
+    python -m examples.densities speed
 
 With ``--output docs/results/densities.json``, rows are also stored there and replace earlier ones of the same
 models; ``python scripts/results.py`` makes tables of them.
@@ -121,11 +121,18 @@ def train(model: Peer | DensityModel, points: Tensor, config: TrainingConfig, se
     return sum(1 for _ in optimize(model, lambda _: -model.log_prob(next(stream)).mean(), config, seconds))
 
 
-def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+def plane(
+    density: str,
+    names: list[str],
+    seconds: float,
+    seed: int,
+    training: int = TRAINING_POINTS,
+    tested: int = TEST_POINTS,
+) -> Iterator[dict[str, Any]]:
     """Nats of each model on test points after the same seconds of training, with the same optimiser."""
     target = plane_density(density)
-    points = target.points(TRAINING_POINTS, density, "train")
-    test = target.points(TEST_POINTS, density, "test")
+    points = target.points(training, density, "train")
+    test = target.points(tested, density, "test")
     exact = -float(target.log_prob(test.double()).mean())
     for name in names:
         torch.manual_seed(seed)
@@ -152,7 +159,7 @@ def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator
             "steps": steps,
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": seconds,
-            "test_points": TEST_POINTS,
+            "test_points": tested,
             "seed": seed,
             "threads": torch.get_num_threads(),
         }
