@@ -34,18 +34,19 @@ from vflow.training.distributed import autocast_dtype
 Found = dict[str, object]
 
 
+RUNS: dict[str, Callable[[Setting, argparse.Namespace], Found]] = {
+    "train": lambda setting, given: train(setting, given.peer, given.also, compiled=given.compile),
+    "memory": lambda setting, given: memory(setting, given.peer),
+    "sample": lambda setting, _: sample("shapes-guided", setting),
+    "startup": lambda setting, _: startup(setting),
+    "floor": lambda setting, _: floor(setting),
+    "busy": lambda *_: busy(),
+}
+
+
 def main() -> None:
     arguments = parse()
-    setting = setting_of(arguments)
-    runs: dict[str, Callable[[], Found]] = {
-        "train": lambda: train(setting, arguments.peer, arguments.also, compiled=arguments.compile),
-        "memory": lambda: memory(setting, arguments.peer),
-        "sample": lambda: sample("shapes-guided", setting),
-        "startup": lambda: startup(setting),
-        "floor": lambda: floor(setting),
-        "busy": busy,
-    }
-    found = runs[arguments.what]()
+    found = RUNS[arguments.what](setting_of(arguments), arguments)
     if arguments.json:
         print(json.dumps(found))
     else:
@@ -56,35 +57,21 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "what",
-        nargs="?",
-        choices=["train", "memory", "sample", "startup", "floor", "busy"],
-        default="train",
-    )
-    parser.add_argument(
-        "--peer", choices=list(PEERS), default="normflows", help="library that ratios refer to"
-    )
-    parser.add_argument(
-        "--also", nargs="*", choices=list(PEERS), default=[], help="further libraries in train"
-    )
-    parser.add_argument("--compile", action="store_true", help="also train under torch.compile")
-    parser.add_argument("--depth", type=int, default=8, help="flow steps per level, three levels")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the conditioners")
-    parser.add_argument("--batch", type=int, default=32, help="64×64 RGB frames per step")
-    parser.add_argument(
-        "--repeats", type=int, default=7, help="number of turns, of which the median is reported"
-    )
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument(
-        "--dtype",
-        choices=["auto", "float32", "bfloat16"],
-        default="auto",
-        help="dtype of vflow's conditioners",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    add = parser.add_argument
+    add("what", nargs="?", choices=list(RUNS), default="train")
+    add("--peer", choices=list(PEERS), default="normflows", help="library that ratios refer to")
+    add("--also", nargs="*", choices=list(PEERS), default=[], help="further libraries in train")
+    add("--compile", action="store_true", help="also train under torch.compile")
+    add("--depth", type=int, default=8, help="flow steps per level, three levels")
+    add("--hidden", type=int, default=128, help="width of the conditioners")
+    add("--batch", type=int, default=32, help="64×64 RGB frames per step")
+    add("--repeats", type=int, default=7, help="number of turns, of which the median is reported")
+    add("--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time")
+    add("--threads", type=int, default=None)
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    dtypes = ["auto", "float32", "bfloat16"]
+    add("--dtype", choices=dtypes, default="auto", help="dtype of vflow's conditioners")
+    add("--json", action="store_true", help="one JSON object on the last line")
     return parser.parse_args()
 
 

@@ -45,18 +45,8 @@ def script_lines(text: str) -> int:
 
 def sources(root: Path) -> Iterator[tuple[str, int]]:
     """(path, lines) of every source file that git knows, or would."""
-    words = [
-        "git",
-        "-C",
-        str(root),
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "*.py",
-        "*.js",
-        "*.css",
-    ]
+    words = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard"]
+    words += ["*.py", "*.js", "*.css"]
     for name in sorted(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split("\n")):
         if name and (path := root / name).is_file():
             text = path.read_text(encoding="utf-8")

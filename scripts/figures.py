@@ -34,16 +34,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    figures = {
-        "futures": futures,
-        "directions": directions,
-        "blend": blend,
-        "colours": colours,
-        "digits": digits,
-        "enlarged": enlarged,
-        "surprise": surprise,
-        "app": page,
-    }
+    shown = (futures, directions, blend, colours, digits, enlarged, surprise, app)
+    figures = {figure.__name__: figure for figure in shown}
     parser.add_argument("figure", choices=figures)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures", help="folder")
     arguments = parser.parse_args()
@@ -137,7 +129,7 @@ def surprise(folder: Path) -> Path:
     return save(folder / "surprise.png", surprise_sheet(found))
 
 
-def page(folder: Path) -> Path:
+def app(folder: Path) -> Path:
     """The page in a browser after a click on an example of push."""
     from playwright.sync_api import sync_playwright
 
@@ -146,8 +138,8 @@ def page(folder: Path) -> Path:
     from scripts.acceptance.app import free_port
     from tests.app.support import DONE, FLAGS, browser_path
 
-    app, target = build(), folder / "app.png"
-    address = launch(app, "127.0.0.1", free_port())
+    running, target = build(), folder / "app.png"
+    address = launch(running, "127.0.0.1", free_port())
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
@@ -162,7 +154,7 @@ def page(folder: Path) -> Path:
             shown.screenshot(path=target)
             browser.close()
     finally:
-        app.close(verbose=False)
+        running.close(verbose=False)
     return target
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,9 +143,13 @@ def _coded(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
         return next(coded.decode(video=0)).to_ndarray(format="rgb24")
 
 
-def auroc(near: list[float], far: list[float]) -> float:
-    """Area under the receiver operating characteristic: P(far > near), ties count half."""
-    low, high = np.array(near)[:, None], np.array(far)[None]
+def auroc(near: Sequence[float], far: Sequence[float]) -> float:
+    """Area under the ROC curve: P(far > near), where ties count half.
+
+    >>> auroc([0.0, 1.0], [1.0, 2.0])
+    0.875
+    """
+    low, high = np.asarray(near, float)[:, None], np.asarray(far, float)[None]
     return float((high > low).mean() + 0.5 * (high == low).mean())
 
 

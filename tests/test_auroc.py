@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.acceptance.surprise import auroc
+from scripts.fit_selection import auroc
 
 
 def test_auroc() -> None:

@@ -36,7 +36,7 @@ def app_times() -> Result:
     on an example, called with gradio_client."""
     shipped_model("shapes")
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
-    with serving(ROOT, environment, limit=120) as page:
+    with serving(environment) as page:
         (first, total), (second, _) = _predictions(page, time.perf_counter)
     return Result({"page": page.seconds, "first": first, "total": total, "second": second})
 
@@ -49,7 +49,7 @@ def start() -> Result:
     program = "import sys; from vflow.cli import main; sys.exit(main())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program, "app"]
-    with serving(ROOT, environment, limit=120, command=command) as page:
+    with serving(environment, command) as page:
         _wait_until_idle(page)
         (first, _), (second, _) = _predictions(page, page.work)
     return Result({"page": page.ready, "first": first, "second": second})
@@ -187,8 +187,7 @@ def _campaigns(*tests: str) -> tuple[int, dict[str, list[float]]]:
     return len([*suite.iter("failure"), *suite.iter("error")]), found
 
 
-START_LIMIT = 1800  # seconds: a first `make app` includes installing torch, perhaps over a slow connection
-STOP_LIMIT = 20
+START_LIMIT, STOP_LIMIT = 120, 20  # seconds
 
 
 class Page(NamedTuple):
@@ -196,14 +195,13 @@ class Page(NamedTuple):
 
     Attributes:
         seconds, ready: from the command to the first response, in wall-clock and in processor time.
-        work: processor time so far. log: output so far.
+        work: processor time so far.
     """
 
     url: str
     seconds: float
     ready: float
     work: Callable[[], float]
-    log: Callable[[], str]
 
 
 def free_port() -> int:
@@ -213,22 +211,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(
-    folder: Path, environment: Mapping[str, str], limit: float = START_LIMIT, command: Sequence[str] = ()
-) -> Iterator[Page]:
-    """Page of ``command`` (default: ``make app``) in ``folder`` on a free port; stopped with its children.
+def serving(environment: Mapping[str, str], command: Sequence[str] = ()) -> Iterator[Page]:
+    """Page of ``command`` (default: ``make app``) in this checkout on a free port; stopped with its children.
 
     Raises:
-        RuntimeError: the command ended or ``limit`` seconds passed first; the message ends with its output.
+        RuntimeError: the command ended or two minutes passed first; the message ends with its output.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     with tempfile.NamedTemporaryFile("a") as log:
-        read = Path(log.name).read_text
         start = time.perf_counter()
         process = subprocess.Popen(
             [*command, "--port", str(port)] if command else ["make", "app", f"PORT={port}"],
-            cwd=folder,
+            cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -237,11 +232,11 @@ def serving(
         )
         try:
             while not _answers(url):
-                if process.poll() is not None or time.perf_counter() - start > limit:
-                    raise RuntimeError(f"the app did not serve {url}: {read()[-400:]}")
+                if process.poll() is not None or time.perf_counter() - start > START_LIMIT:
+                    raise RuntimeError(f"the app did not serve {url}: {Path(log.name).read_text()[-400:]}")
                 time.sleep(0.05)
             work = partial(_processor_time, process.pid)
-            yield Page(url, time.perf_counter() - start, work(), work, read)
+            yield Page(url, time.perf_counter() - start, work(), work)
         finally:
             _stop(process)
 

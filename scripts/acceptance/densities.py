@@ -26,7 +26,7 @@ GALLERY = ROOT / "docs" / "FLOWS.md"
 PLANES = ("two-moons", "rings", "checkerboard", "eight-gaussians")
 PEERS = ("zuko-maf", "zuko-nsf", "normflows-realnvp")
 OF_MAF = ("two-moons", "eight-gaussians")
-MANIFOLDS = ("sphere", "mobius", "circular-spline")
+MANIFOLDS = ("sphere", "mobius", "circular-spline", "earth")
 POINTS = 64
 
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from torch import nn
 
 import vflow
 from scripts.acceptance.models import push_clips, shipped_model
 from scripts.acceptance.registry import NotHere, Result, measure
+from scripts.fit_selection import auroc
 from vflow.pipelines.video.surprisal import Surprisal
 from vflow.randomness import generator
 
 SUMMED = 16
 """Clips whose maps are compared with their score."""
-
-
-def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
-    """Area under the ROC curve: P(a positive is greater than a negative), where ties count half.
-
-    >>> auroc([0.0, 1.0], [1.0, 2.0])
-    0.875
-    """
-    low, high = np.asarray(negatives, float)[:, None], np.asarray(positives, float)[None]
-    return float((high > low).mean() + 0.5 * (high == low).mean())
 
 
 def exchanged(number: int, clip: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
