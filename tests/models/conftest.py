@@ -81,6 +81,13 @@ FORMS: dict[str, VideoConfig] = {
         pixel_map="marginal",
         noise="conditional",
     ),
+    "paper-mixtures": VideoFlowConfig(
+        glow=glow(),
+        prior=LATENT_PRIOR.model_copy(update={"mixtures": 3}),
+        context=2,
+        pixel_map="marginal",
+        noise="learned",
+    ),
     "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
     "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),

@@ -9,12 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
 from vflow.bijections import ActNorm
 from vflow.config import VideoConfig, WaveletPriorConfig
 from vflow.models import AugmentedVideoFlow, ReferenceVideoFlow, VideoBatch, VideoModel, build_model
 from vflow.models.glow import Encoded
 from vflow.models.reference import MotionReference, Past
+from vflow.priors.gaussian import Gaussian
+from vflow.priors.temporal import LatentMixture
 
 from .conftest import cut, few
 
@@ -98,9 +101,16 @@ def reference(model: VideoModel, batch: VideoBatch, example: int, target: int) -
         code, nats = encode(t, given, model.window_encoder(windows, torch.tensor([mask])))
         nats = nats + extra
     for prior, seen, half, z in zip(model.priors, windows, code.passed_up, code.latents, strict=True):
-        density = prior(seen, half)
-        nats = nats + torch.distributions.Normal(density.mean, density.log_scale.exp()).log_prob(z).sum()
+        nats = nats + as_distribution(prior(seen, half)).log_prob(z).sum()
     return nats.item()
+
+
+def as_distribution(density: Gaussian | LatentMixture) -> Distribution:
+    """The density of a latent, by PyTorch."""
+    if isinstance(density, Gaussian):
+        return Normal(density.mean, density.log_scale.exp())
+    mean, log_scale, logits = density.elements
+    return MixtureSameFamily(Categorical(logits=logits), Normal(mean, log_scale.exp()))
 
 
 def coded_reference(

@@ -9,12 +9,14 @@ from torch import Tensor
 from vflow.config import PriorConfig
 from vflow.priors.temporal import TemporalPrior
 
-SIZE = {"channels": 4, "history": 4, "size": 6, "hidden": 5}
+SIZE = {"shape": (4, 6, 8), "history": 4, "hidden": 5}
 
 
-def prior(*, above: int = 4, frames: int = 3, skip: bool = True, strength: float = 0.1) -> TemporalPrior:
+def prior(
+    *, above: int = 4, frames: int = 3, skip: bool = True, mixtures: int = 1, strength: float = 0.1
+) -> TemporalPrior:
     config = PriorConfig(blocks=2, dilations=(1, 2))
-    module = TemporalPrior(above=above, frames=frames, config=config, skip=skip, **SIZE)
+    module = TemporalPrior(above=above, frames=frames, config=config, skip=skip, mixtures=mixtures, **SIZE)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(strength * torch.randn_like(parameter))
@@ -64,8 +66,22 @@ def test_one_block_sees_two_steps_back_at_most() -> None:
     assert torch.equal(short(past, None).mean, short(changed, None).mean)
 
 
-def test_gradients_reach_all_parameters() -> None:
-    module = prior()
+def test_a_mixture_starts_spread_about_the_frame_before() -> None:
+    past = window()
+    density = prior(mixtures=3, strength=0.0)(past, torch.randn(2, 4, 6, 8)).elements
+    torch.testing.assert_close(density.mean.mean(-1), past[:, -1])
+    assert (density.mean.diff(dim=-1) > 0).all()  # else all components would learn the same
+    torch.testing.assert_close(density.log_weight.exp(), torch.full((2, 4, 6, 8, 3), 1 / 3))
+
+
+def test_noise_and_latents_of_a_mixture_are_one_to_one() -> None:
+    density, z = prior(mixtures=3)(window(), torch.randn(2, 4, 6, 8)), torch.randn(2, 4, 6, 8)
+    torch.testing.assert_close(density.sample(density.whiten(z)), z, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("mixtures", [1, 3])
+def test_gradients_reach_all_parameters(mixtures: int) -> None:
+    module = prior(mixtures=mixtures)
     module(window(), torch.randn(2, 4, 6, 8)).log_prob(torch.randn(2, 4, 6, 8)).sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

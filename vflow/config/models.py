@@ -101,6 +101,9 @@ class LatentPriorConfig(PriorConfig):
     """Temporal prior over past latents, as in the paper."""
 
     skip: bool = Field(default=True, description="add the latent of the frame before to the mean")
+    mixtures: int = Field(
+        default=1, ge=1, le=32, description="normals whose mixture each element of a latent has"
+    )
 
 
 def _kind(default: str) -> Discriminator:

@@ -34,7 +34,7 @@ class LatticeVideoFlow(VideoModel):
     """
 
     exact: ClassVar[bool] = True
-    scales_noise: ClassVar[bool] = False
+    scales_noise = False
     pixel_map: BinnedMap
 
     def __init__(self, config: LatticeVideoFlowConfig) -> None:

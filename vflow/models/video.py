@@ -110,7 +110,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     """True where the last of ``latent_shapes`` leads to a reference frame, and is not the Glow's."""
     exact: ClassVar[bool] = False
     """True where the log-likelihood is exact, so that no dequantisation noise enters it."""
-    scales_noise: ClassVar[bool] = True
+    scales_noise: bool = True
     """True where a temperature is a factor of the noise; False where it acts on densities."""
     config: VideoConfig
     flow: Glow
@@ -254,22 +254,28 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
 
 
 def temporal_priors(
-    flow: Glow, history: Sequence[int], config: PriorConfig, frames: int, *, skip: bool = False
+    flow: Glow,
+    history: Sequence[int],
+    config: PriorConfig,
+    frames: int,
+    *,
+    skip: bool = False,
+    mixtures: int = 1,
 ) -> ModuleList[TemporalPrior]:
     """A prior per level over a window of ``frames`` frames, with ``history`` channels at each level."""
     return ModuleList(
         [
             TemporalPrior(
-                channels=channels,
+                shape=shape,
                 above=flow.level_channels(level),
                 history=history[level],
                 frames=frames,
-                size=min(height, width),
                 config=config,
                 hidden=config.hidden_at(level),
                 skip=skip,
+                mixtures=mixtures,
             )
-            for level, (channels, height, width) in enumerate(flow.latent_shapes)
+            for level, shape in enumerate(flow.latent_shapes)
         ]
     )
 

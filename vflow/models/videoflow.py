@@ -24,9 +24,11 @@ class VideoFlow(VideoModel):
     def __init__(self, config: VideoFlowConfig) -> None:
         super().__init__(config, None)
         self.config: VideoFlowConfig = config
+        self.scales_noise = config.prior.mixtures == 1
         channels = [shape[0] for shape in self.flow.latent_shapes]
+        prior = config.prior
         self.priors = temporal_priors(
-            self.flow, channels, config.prior, config.context, skip=config.prior.skip
+            self.flow, channels, prior, config.context, skip=prior.skip, mixtures=prior.mixtures
         )
 
     def condition_targets(self, batch: VideoBatch) -> Condition:

@@ -62,6 +62,12 @@ class GaussianMixture(NamedTuple):
         """Mean of the heaviest component (*S): what is drawn at temperature 0."""
         return self.mean.gather(-1, self.log_weight.argmax(-1, keepdim=True))[..., 0]
 
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) of each element, shaped like z (*S), nats."""
+        u = (z[..., None] - self.mean) * (-self.log_scale).exp()
+        parts = self.log_weight - self.log_scale - 0.5 * u.square()
+        return torch.logsumexp(parts, -1) - 0.5 * math.log(2 * math.pi)
+
     def log_mass(self, low: Tensor, high: Tensor) -> Tensor:
         """log P(low < z < high) of finite bounds (*S), elementwise: exact in the tails."""
         parts = Gaussian(self.mean, self.log_scale).log_mass(low[..., None], high[..., None])
