@@ -6,7 +6,12 @@ methods, so its table of them gets an entry).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -23,41 +28,91 @@ from vflow.tasks.video.settings import PredictSettings
 DRY = -15.0  # of pixels in decibels, where metadata does not say
 DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": DRY}
 """Unit of precip: 10 · log10 of mm/h, dry pixels at −15."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings that pysteps' methods share.
+
+    Attributes:
+        precip_thr: in the units of precip; what is drawn below counts as dry. None: as ``metadata`` says.
+        kmperpixel, timestep: of precip, to be checked; None: as the model has them.
+        callback: called after the forecast, for each of its times, with its members (N, H, W).
+        return_output: False returns None, for who has a callback.
+        measure_time: True returns (members, seconds of loading, seconds of drawing).
+    """
+
+    precip_thr: float | None = None
+    kmperpixel: float | None = None
+    timestep: float | None = None
+    callback: Callable[[np.ndarray], object] | None = None
+    return_output: bool = True
+    measure_time: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """The options ``given``, of which settings of STEPS' and LINDA's own parts are logged and left out.
+
+        Raises:
+            ConfigError: these do not have it either.
+        """
+        known = {name: value for name, value in given.items() if name in {f.name for f in fields(cls)}}
+        others = sorted(set(given) - set(known))
+        unknown = [name for name in others if name not in _settings_of_peers()]
+        if unknown:
+            raise ConfigError(f"{', '.join(unknown)}: no setting of vflow's nowcasts; leave it out")
+        if others:
+            _log.warning("%s: without effect, a flow has no such part", ", ".join(others))
+        return cls(**known)
+
+    def check(self, minutes: float) -> None:
+        """Raises ConfigError unless pixels and time steps are the model's."""
+        for name, value, expected in (
+            ("kmperpixel", self.kmperpixel, 1),
+            ("timestep", self.timestep, minutes),
+        ):
+            if value is not None and value != expected:
+                raise ConfigError(f"{name} is {value:g}; the model knows {expected:g} alone: resample precip")
 
 
 def forecast(
     precip: np.ndarray,
     velocity: np.ndarray | None,
-    timesteps: int,
+    timesteps: int | Sequence[int],
     n_ens_members: int = 20,
     *,
     metadata: Mapping[str, Any] = DECIBEL,
     checkpoint: str = "rain",
     temperature: float | None = None,
-    seed: int = 0,
-) -> np.ndarray:
-    """Ensemble nowcast in the units of ``precip``.
+    seed: int | None = None,
+    **options: Any,
+) -> np.ndarray | tuple[np.ndarray, float, float] | None:
+    """Ensemble nowcast in the units of ``precip``, called as pysteps' methods are.
 
     Args:
         precip: (n, H, W), newest last, n at least the model's context (4), the model's minutes apart (5). NaN
             where nothing is known.
         velocity: (2, H, W), (x, y) in pixels per time step, as pysteps' motion methods return it; None: vflow
             estimates it.
-        timesteps: frames ahead.
+        timesteps: frames ahead, or which of them, as ascending whole numbers from 1.
         metadata: pysteps' description of ``precip``; read are ``transform`` (None or ``dB``), ``unit``
             (``mm/h``), ``threshold`` and ``zerovalue``.
         checkpoint: as ``vflow.load`` takes it.
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
+        seed: names the noise; None: another at each call.
+        options: see ``Options``.
 
     Returns:
-        (n_ens_members, timesteps, H, W), float32, NaN where one of the given frames has it.
+        (n_ens_members, timesteps, H, W), float32, NaN where one of the given frames has it; other things as
+        ``Options`` has them.
 
     Raises:
-        ConfigError: another unit or transform, or a list of time steps. InputError: too few frames, one
-            that is NaN everywhere, or a velocity of another size.
+        ConfigError: another unit, transform, grid or time step, parts of time steps, or an unknown option.
+            InputError: too few frames, one that is NaN everywhere, or a velocity of another size.
     """
-    if not isinstance(timesteps, int | np.integer):
-        raise ConfigError(f"timesteps {timesteps}: give their number; vflow draws whole steps")
+    asked, began = Options.of(options), time.perf_counter()
+    ahead = _steps(timesteps)
     rate = _to_rate(np.asarray(precip, dtype=np.float64), metadata)
     if rate.ndim != 3:
         raise InputError(f"precip has shape {rate.shape}; give the last frames, (time, rows, columns)")
@@ -67,15 +122,45 @@ def forecast(
         )
     model = load(checkpoint)
     config = nowcast_config(model)
+    asked.check(config.minutes)
     settings = PredictSettings.of(
-        num_frames=int(timesteps),
+        num_frames=ahead[-1],
         num_samples=n_ens_members,
         temperature=temperature_or_suggested(temperature, config),
-        seed=seed,
+        seed=secrets.randbits(31) if seed is None else seed,
     )
+    loaded = time.perf_counter()
     sequence = RainSequence.of_rates(rate[-config.context :])
     ensemble = draw_ensemble(model, sequence.frames, settings, valid=sequence.valid, motion=_shrunk(velocity))
-    return _from_rate(ensemble.rates, metadata)
+    threshold = {} if asked.precip_thr is None else {"threshold": asked.precip_thr}
+    members = _from_rate(ensemble.rates[:, [step - 1 for step in ahead]], {**metadata, **threshold})
+    if asked.callback is not None:
+        for lead in range(len(ahead)):
+            asked.callback(members[:, lead])
+    if not asked.return_output:
+        return None
+    if asked.measure_time:
+        return members, loaded - began, time.perf_counter() - loaded
+    return members
+
+
+def _settings_of_peers() -> set[str]:
+    from pysteps.nowcasts import linda, steps
+
+    return {name for method in (steps, linda) for name in inspect.signature(method.forecast).parameters}
+
+
+def _steps(timesteps: int | Sequence[int]) -> list[int]:
+    """Frames ahead that are asked for, from 1.
+
+    Raises:
+        ConfigError: none, not ascending, or parts of a step.
+    """
+    asked = range(1, timesteps + 1) if isinstance(timesteps, int | np.integer) else timesteps
+    steps = [int(step) for step in asked]
+    if not steps or steps != list(asked) or steps != sorted(set(steps)) or steps[0] < 1:
+        raise ConfigError(f"timesteps {timesteps}: give their number, or ascending whole numbers from 1")
+    return steps
 
 
 def register(name: str = "vflow") -> None:
@@ -97,7 +182,7 @@ def _to_rate(precip: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
 
 def _from_rate(rate: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
     if metadata.get("transform") is None:
-        return rate
+        return np.where(rate < metadata.get("threshold", 0.0), np.float32(0), rate)
     threshold = float(metadata.get("threshold", -10.0))
     with np.errstate(divide="ignore"):
         decibel = 10 * np.log10(rate)
