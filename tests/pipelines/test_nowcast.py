@@ -14,6 +14,7 @@ from tests.models.test_nowcast import LEADS, small_model
 from vflow.checkpoint import save_checkpoint
 from vflow.cli import main
 from vflow.data.media import read_image
+from vflow.data.motion import Advected
 from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import CheckpointError, InputError
 from vflow.pipelines.batch.inputs import Item
@@ -24,6 +25,7 @@ from vflow.pipelines.nowcast import (
     Ensemble,
     Window,
     _Drawing,
+    ceiling,
     draw_ensemble,
     first_reached,
     iterate_members,
@@ -187,10 +189,34 @@ def test_members_of_python_and_of_settings_are_the_same() -> None:
 
 
 def test_members_come_in_pairs_of_opposite_noise() -> None:
-    drawing = _Drawing(small_model(), np.zeros((2, 8, 8), np.float32), PredictSettings(seed=1), "key")
+    drawing = _Drawing(small_model(), np.zeros((2, 8, 8), np.float32), PredictSettings(seed=1), "key", True)
     noise = drawing._noise((2, 4, 4), range(5), 0, 0)
+    independent = drawing._replace(pairs=False)._noise((2, 4, 4), range(3), 0, 0)
+    assert independent.equal(noise[::2])
     assert noise.shape == (5, 2, 4, 4)
     assert noise[1].equal(-noise[0]) and noise[3].equal(-noise[2]) and not noise[4].equal(noise[0])
+
+
+def test_no_member_rains_harder_than_the_radar_nearby() -> None:
+    """The bound is that of its surroundings, on its way; the sampled noise of a wild model goes beyond it."""
+    model = small_model().eval()
+    unbounded = draw_ensemble(model, given(), PredictSettings(num_frames=LEADS)).frames
+    model.config = model.config.model_copy(update={"bound_radius": 3})
+    bounded = draw_ensemble(model, given(), PredictSettings(num_frames=LEADS)).frames
+    assert unbounded.max() == 255 > given().max() >= bounded.max() > 0
+    assert (bounded <= unbounded).all()
+
+
+def test_the_bound_moves_with_the_rain_and_is_the_highest_of_all_where_nothing_is_known() -> None:
+    level, known = np.zeros((2, 1, 9, 12), np.float32), np.ones((2, 9, 12), np.float32)
+    level[0, 0, 4, 3], level[1, 0, 4, 5] = 90, 80
+    level[:, :, 0, 0], known[:, :, 8:] = 7, 0
+    advected = Advected(level, known, known, np.zeros((2, 9, 12), np.float32))
+    found = ceiling(advected, 2)
+    assert found[0, 4, 1:6].tolist() == [90] * 5 and found[0, 4, 6:10].tolist() == [0] * 4
+    assert found[1, 4, 3:8].tolist() == [80] * 5 and found[0, 2, 2] == 90 and found[0, 1, 2] == 7
+    assert (found[:, :, 10:] == 90).all()
+    assert (ceiling(advected, 0) == 255).all()
 
 
 def test_the_first_frame_that_reaches_an_area() -> None:

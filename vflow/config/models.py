@@ -701,6 +701,13 @@ class NowcastConfig(Config):
         description="channels that couplings and priors see of the condition, per level",
     )
     noise_hidden: Count = 32
+    bound_radius: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="pixels around one within which the given frames' highest rate bounds that of samples; "
+        "0: there is no bound",
+    )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 

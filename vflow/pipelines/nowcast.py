@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
-from vflow.data.motion import advect, drift_offsets, estimate_motion
+from vflow.data.motion import Advected, advect, drift_offsets, estimate_motion
 from vflow.data.rain import RainSequence, least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
@@ -177,9 +178,10 @@ def draw_ensemble(
     *,
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
+    pairs: bool = True,
 ) -> Ensemble:
     """All members as ``settings`` say. Arguments and errors are those of ``iterate_members``."""
-    parts = list(iterate_members(model, frames, settings, valid=valid, motion=motion))
+    parts = list(iterate_members(model, frames, settings, valid=valid, motion=motion, pairs=pairs))
     known = np.ones(parts[0].frames.shape[-2:], bool) if valid is None else np.asarray(valid, bool)
     nonfinite = sum(part.counts.nonfinite for part in parts)
     return Ensemble(np.concatenate([part.frames for part in parts]), known, nonfinite)
@@ -206,6 +208,7 @@ def iterate_members(
     *,
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
+    pairs: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Members]:
     """Members at the size of ``frames``, chunk by chunk; ends early when ``should_stop()`` is true.
@@ -214,6 +217,7 @@ def iterate_members(
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
         motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
+        pairs: members 2k and 2k + 1 have opposite noise; False: all are independent.
 
     Raises:
         InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
@@ -225,7 +229,7 @@ def iterate_members(
     given, known = sequence.frames, sequence.valid
     check_given(given, config)
     field = estimate_motion(given) if motion is None else motion
-    drawing = _Drawing(model, field, settings, content_hash(given))
+    drawing = _Drawing(model, field, settings, content_hash(given), pairs)
     first = drawing.decoder(given, known)
     ahead = settings.num_frames
     for start in range(0, settings.num_samples, CHUNK):
@@ -244,6 +248,20 @@ def iterate_members(
         yield Members(start, drawn[:, :ahead] * known, Counts(nonfinite=bad))
         if should_stop():
             return
+
+
+def ceiling(advected: Advected, radius: int) -> np.ndarray:
+    """Highest grey levels to be drawn, float32 (T, h, w): those of the given frames within ``radius`` pixels.
+
+    Noise in log rain has tails that no radar shows; the bound cuts them. Where the newest frame says nothing
+    so near, it is the highest of all. 255 for a radius of 0.
+    """
+    if not radius:
+        return np.full_like(advected.known, 255)
+    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    highest = np.stack([cv2.dilate(level.max(0), square) for level in advected.level])
+    near = np.stack([cv2.dilate(known, square) for known in advected.known])
+    return np.where(near > 0, highest, advected.level.max())
 
 
 class BlockDecoder:
@@ -265,6 +283,7 @@ class BlockDecoder:
         offsets = drift_offsets(field, given[-1], model.leads)
         self.window = Window.around(self.area, offsets, 2**model.config.glow.levels)
         advected = advect(given, known, field, (0, 0), self.window.origin, offsets, self.window.size)
+        self.ceiling = ceiling(advected, model.config.bound_radius)
         self.device = device_of(model)
         with torch.no_grad():
             self.condition = model.features(torch.from_numpy(planes(*advected))[None].to(self.device))
@@ -275,7 +294,8 @@ class BlockDecoder:
         """Members uint8 (N, T, H, W) of noise (N, C, h, w) per level; counts (N,) of values not finite."""
         many = self.condition.repeat(len(eps[0]))
         made, _ = self.model.generate(many, [e.to(self.device) for e in eps], temperature)
-        levels = made.nan_to_num(0.0, 0.0, 0.0).clamp(0, 255).to(torch.uint8)
+        levels = made.nan_to_num(0.0, 0.0, 0.0).clamp_min(0)
+        levels = torch.minimum(levels, torch.from_numpy(self.ceiling).to(self.device)).to(torch.uint8)
         faults = self.window.cut((~made.isfinite()).cpu().numpy(), self.area)
         return self.window.cut(levels.cpu().numpy(), self.area), faults.sum((1, 2, 3))
 
@@ -287,6 +307,7 @@ class _Drawing(NamedTuple):
     motion: np.ndarray
     settings: PredictSettings
     key: str
+    pairs: bool
 
     def decoder(self, given: np.ndarray, known: np.ndarray) -> BlockDecoder:
         """The frames after ``given``, as many at once as the model knows."""
@@ -301,10 +322,12 @@ class _Drawing(NamedTuple):
         return frames[: len(which)], int(nonfinite[: len(which)].sum())
 
     def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:
-        """Standard-normal noise of ``members``; 2k and 2k + 1 have opposite noise (antithetic sampling)."""
+        """Standard-normal noise of ``members``; that of pairs is opposite (antithetic sampling)."""
+        named = (divmod(m, 2) if self.pairs else (m, 0) for m in members)
         seed, key = self.settings.seed, self.key
-        pairs = ((normal(shape, seed, key, m // 2, block, level), m % 2) for m in members)
-        return torch.stack([-noise if opposite else noise for noise, opposite in pairs])
+        return torch.stack(
+            [(-1) ** odd * normal(shape, seed, key, name, block, level) for name, odd in named]
+        )
 
 
 class Area(NamedTuple):

@@ -153,11 +153,22 @@ def test_squares_that_no_radar_sees_and_other_times_apart_are_refused() -> None:
 
 
 def test_flow_draws_the_protocols_members_and_repeats_them() -> None:
-    forecast = flow_method(small_model().eval(), SMALL)
+    model = small_model().eval()
+    forecast = flow_method(model, SMALL)
     given = sequences()["moving"].frames[:4, 10:42, 20:52]
     members = forecast(given, 0)
     assert members.shape == (3, LEADS, 32, 32)
     np.testing.assert_array_equal(members, forecast(given, 0))
+    pairs = flow_method(model, SMALL, pairs=True)(given, 0)
+    np.testing.assert_array_equal(pairs[[0, 2]], members[:2])
+
+
+def test_power_is_compared_by_wavelength() -> None:
+    spectrum = np.arange(1.0, 17.0)  # of squares of 32 pixels: 8 to 15 waves a side are 2 to 4 pixels long
+    louder = spectrum * np.where(np.arange(16) >= 8, 3, 2)
+    assert rain.power_ratios(louder, spectrum) == {
+        "2-4": 3.0, "4-8": 2.0, "8-16": 2.0, "16-32": 2.0, "32-64": 2.0
+    }  # fmt: skip
 
 
 def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +184,8 @@ def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch:
     assert evaluation.sheets["nowcasts"].std() > 0
     assert json.dumps(evaluation.to_json()) and evaluation.protocol["events"] == ["event"]
     assert evaluation.figures["latent_share"] == pytest.approx(1)
+    assert evaluation.figures["antithetic_crps"] != evaluation.figures["crps"] > 0
+    assert evaluation.figures["spread_over_rmse"] > 0 and "2-4" in evaluation.figures["power_over_observed"]
     levels = evaluation.figures["latent_share_by_level"]
     assert list(levels)[-1] == "means" and all(0 < share <= 1.5 for share in levels.values())
     found = tune_rain(model, settings, lambda name: lambda done, total: None)

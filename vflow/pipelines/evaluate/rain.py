@@ -41,6 +41,8 @@ Method = Callable[[np.ndarray, int], np.ndarray]
 TEST_SQUARE, TEST_STARTS = (150, 200), (8, 14, 20, 26, 32)
 VALIDATION_EVENT, VALIDATION_SQUARES = "fmi_20170509", ((704, 160), (448, 352))
 PEERS = ("persistence", "extrapolation", "sprog", "steps")
+WAVELENGTHS = (2, 4, 8, 16, 32, 64)
+"""Shortest of bands that end at twice that, in pixels."""
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
 
 
@@ -121,6 +123,8 @@ class Verification:
             if squares:
                 series = np.sqrt(mean_of_known(squares))
                 found |= {name: float(np.sqrt(mean_of_known(series**2))), f"{name}_per_lead": series}
+        if "spread" in found:
+            found["spread_over_rmse"] = found["spread"] / found["rmse"] if found["rmse"] else np.nan
         for threshold in self.protocol.thresholds:
             tables, fractions = self.tables[threshold], self.fractions[threshold]
             found |= _pooled(f"csi_{threshold:g}", tables, lambda sums: Contingency(*sums).csi)
@@ -176,7 +180,21 @@ def verify(
             total.add(members, truth, case.valid, generator("ties", protocol.seed, *case.name))
         progress(number + 1, len(cases))
     found = {method: total.figures() for method, total in totals.items()}
-    return found | {"observed": {"spectrum_last_lead": np.mean(observed, 0)}}
+    spectrum = np.mean(observed, 0)
+    for figures in found.values():
+        figures["power_over_observed"] = power_ratios(figures["spectrum_last_lead"], spectrum)
+    return found | {"observed": {"spectrum_last_lead": spectrum}}
+
+
+def power_ratios(power: np.ndarray, observed: np.ndarray) -> dict[str, float]:
+    """Power over that of the truth, by wavelength in pixels (km): spectra as ``power_spectrum`` has them."""
+    length = 2 * len(power) / np.maximum(np.arange(len(power)), 0.5)
+    ratios = {}
+    for shortest in WAVELENGTHS:
+        band = (length > shortest) & (length <= 2 * shortest)
+        if band.any() and observed[band].any():
+            ratios[f"{shortest}-{2 * shortest}"] = float(power[band].sum() / observed[band].sum())
+    return ratios
 
 
 class Case(NamedTuple):
@@ -216,14 +234,16 @@ def open_cases(sequences: Mapping[str, RainSequence], protocol: Protocol) -> lis
     return cases
 
 
-def flow_method(model: nn.Module, protocol: Protocol, temperature: float = 1.0) -> Method:
-    """The nowcasting flow ``model`` as a method."""
+def flow_method(
+    model: nn.Module, protocol: Protocol, temperature: float = 1.0, *, pairs: bool = False
+) -> Method:
+    """The nowcasting flow ``model`` as a method: independent members, or as ``vflow.nowcast`` draws them."""
 
     def forecast(given: np.ndarray, seed: int) -> np.ndarray:
         settings = PredictSettings(
             num_frames=protocol.leads, num_samples=protocol.members, temperature=temperature, seed=seed
         )
-        return draw_ensemble(model, given, settings).rates
+        return draw_ensemble(model, given, settings, pairs=pairs).rates
 
     return forecast
 
@@ -236,19 +256,24 @@ def persistence(protocol: Protocol) -> Method:
 def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluation:
     """Figures of ``model``, and of its peers as ``NAME_…``, on the test events or on the validation event.
 
-    Peers are persistence and, with pysteps installed (the extra ``rain``), extrapolation, S-PROG and STEPS.
+    Members are independent, as STEPS' are; ``antithetic_…`` are figures of pairs of opposite noise. Peers are
+    persistence and, with pysteps installed (the extra ``rain``), extrapolation, S-PROG and STEPS.
 
     Raises:
         CheckpointError: another kind of model. ConfigError, InputError: no such data.
     """
     folder, protocol, names = _data(model, settings)
-    forecast = {"flow": flow_method(model, protocol, _temperature(settings))}
+    temperature = _temperature(settings)
+    forecast = {
+        "flow": flow_method(model, protocol, temperature),
+        "antithetic": flow_method(model, protocol, temperature, pairs=True),
+    }
     sequences = read_folder(folder, names)
     found = verify({**forecast, **_peers(protocol)}, sequences, protocol, stage("nowcasts"))
     figures = dict(found.pop("flow"))
     stage("latents")
     given = [case.given for case in open_cases(sequences, protocol)]
-    figures |= nowcast_latent_share(model, given, _temperature(settings))
+    figures |= nowcast_latent_share(model, given, temperature)
     for name, values in found.items():
         figures |= {f"{name}_{key}": value for key, value in values.items()}
     if "steps" in found:
@@ -259,7 +284,7 @@ def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluatio
         "latent_share": PROTOCOL,
     }  # fmt: skip
     sheets = {"nowcasts": draw_figures(figures, protocol)} if find_spec("matplotlib") else {}
-    return Evaluation(figures, {**about, **asdict(protocol), "temperature": _temperature(settings)}, sheets)
+    return Evaluation(figures, {**about, **asdict(protocol), "temperature": temperature}, sheets)
 
 
 def draw_figures(figures: Mapping[str, Any], protocol: Protocol) -> np.ndarray:
