@@ -32,8 +32,9 @@ def rain() -> Result:
     """The test event, 256×256 km, 5 start times; vflow and pysteps see only this square. Both are measured in
     the same run, with the settings of `vflow evaluate`."""
     settings = Settings(data=str(data("rain", "test")), temperature=1.0)
-    found = evaluated(loaded("rain"), settings) | {"size": size("rain")}
-    return Result(found, note=f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h")
+    found = evaluated(loaded("rain"), settings)
+    added = {"size": size("rain"), "power": found["power_over_observed"]["2-4"]}
+    return Result(found | added, note=f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h")
 
 
 @measure("I")
