@@ -34,7 +34,8 @@ def rain() -> Result:
     settings = Settings(data=str(data("rain", "test")), temperature=1.0)
     found = evaluated(loaded("rain"), settings)
     added = {"size": size("rain"), "power": found["power_over_observed"]["2-4"]}
-    return Result(found | added, note=f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h")
+    note = f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h"
+    return Result(found | added, note=note)
 
 
 @measure("I")
