@@ -14,7 +14,6 @@ from typing import Any
 import gradio as gr
 from gradio import FileData
 from gradio.context import LocalContext
-from pydantic.fields import FieldInfo
 
 from vflow.catalog import AUTO
 from vflow.checkpoint import read_card
@@ -25,9 +24,8 @@ from vflow.pipelines.video.surprisal import MAX_FRAMES, QUANTILE
 from .compress import job as compress_jobs
 from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
-from .predict import job as predict_jobs
-from .predict.kinds import FAMILIES, default_size, kind_of
 from .shared import checks
+from .shared.checks import LEVELS
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
 from .shared.faces import SETTINGS, Face, checked
@@ -45,7 +43,6 @@ def build(app: AppContext) -> None:
     """Add the endpoints; their components exist for types and defaults alone and are never visible."""
     with gr.Group(visible=False):
         trigger = gr.Button()
-        _predict_future(app, trigger)
         _score(app, trigger)
         _model_info(app, trigger)
         for face in faces():
@@ -56,8 +53,6 @@ def build(app: AppContext) -> None:
         _learn_density(app, trigger)
 
 
-LEVELS = "level_temperatures"
-"""Parameter for a temperature per level."""
 MANY = "; several are separated by semicolons"
 Job = Generator[Any, None, None]
 """A job of an endpoint: turns that it needs, None where a client's ``cancel()`` may end it, and its reply."""
@@ -152,84 +147,14 @@ def _uploads(name: str = "files") -> gr.File:
     return gr.File(None, label=name, file_count="multiple")
 
 
-def _checkpoint(app: AppContext, *families: str) -> gr.Dropdown:
-    """Any name; the default is one of the ``families``, if there is one."""
-    return _any_checkpoint(app.models.names(*families), app.models.default(*families))
+def _checkpoint(app: AppContext, *families: str, auto: bool = False) -> gr.Dropdown:
+    """Any name; the default is ``auto``, or else one of the ``families``, if there is one."""
+    names = app.models.names(*families)
+    return _any_checkpoint([AUTO, *names] if auto else names, AUTO if auto else app.models.default(*families))
 
 
 def _any_checkpoint(names: Sequence[str], first: str | None) -> gr.Dropdown:
     return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
-
-
-def _predict_future(app: AppContext, trigger: gr.Button) -> None:
-    def predict_future(
-        files: list[str],
-        checkpoint: str,
-        num_samples: float | None = None,
-        num_frames: float | None = None,
-        temperature: float | None = None,
-        seed: float = 0,
-        level_temperatures: str = "",
-        preview_fps: float = 5,
-        sort_by_name: bool = True,
-        start: float | None = None,
-    ) -> Job:
-        """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
-
-        Several images are taken in the order of their names, or with sort_by_name=False as they are given.
-        The checkpoint ``auto`` is the one that suits what the frames show; settings.json names it.
-
-        Without numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames.
-        Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
-        fit the model, and what was done to them. They go on from the last frames, or from frame ``start`` on,
-        counted from 0 at the model's rate.
-
-        A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
-        for R mm/h, and optionally ``valid``, bool (H, W): where radars see.
-        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
-        """
-        paths, order = _clip(files, sort_by_name)
-        with _plain_errors(app, paths):
-            yield Turn.READ
-            checkpoint = find_checkpoint(app, checkpoint, paths, "futures", *FAMILIES)
-            one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
-            samples, frames = default_size(app, checkpoint)
-            request = predict_jobs.Request.checked(
-                checkpoint,
-                paths,
-                num_samples=samples if num_samples is None else num_samples,
-                num_frames=frames if num_frames is None else num_frames,
-                temperature=one,
-                level_temperatures=levels,
-                seed=seed,
-                preview_fps=preview_fps,
-            )
-            if start is not None:
-                request = replace(request, start=checks.whole_number("start", start, 0, 10**6))
-            kind = kind_of(app, request.checkpoint)
-            job = kind.begin(app, request)
-            yield Turn.COMPUTE
-            yield from job.advance(_never)
-            result = job.save(app)
-            yield Turn.JUDGE
-            fit = _fit_remark(app, checkpoint, paths)
-            _add_remarks(result.settings, [*fit, *sentences([*order, *kind.remarks(job, result)])])
-        yield str(result.native), str(result.archive), str(result.settings)
-
-    inputs = {
-        "files": _uploads(),
-        "checkpoint": _any_checkpoint([AUTO, *app.models.names(*FAMILIES)], AUTO),
-        "num_samples": gr.Number(None, label="num_samples"),
-        "num_frames": gr.Number(None, label="num_frames"),
-        "temperature": _suggested(),
-        "seed": gr.Number(0, label="seed"),
-        "level_temperatures": gr.Textbox("", label="level_temperatures"),
-        "preview_fps": gr.Number(5, label="preview_fps"),
-        "sort_by_name": _sort_by_name(),
-        "start": gr.Number(None, label="start"),
-    }
-    outputs = _files("futures.npz", "previews.zip", "settings.json")
-    _expose(app, trigger, "predict_future", predict_future, inputs, outputs)
 
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
@@ -264,7 +189,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
 
     inputs = {
         "files": _uploads(),
-        "checkpoint": _any_checkpoint([AUTO, *app.models.names(surprise_jobs.FAMILY)], AUTO),
+        "checkpoint": _checkpoint(app, surprise_jobs.FAMILY, auto=True),
         "seed": gr.Number(0, label="seed"),
         "sort_by_name": _sort_by_name(),
     }
@@ -297,27 +222,37 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
 
 def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     """The endpoint of a task of the registry; its parameters are the task's settings."""
-    about = face.command
+    about, auto = face.command, face.command.usual == AUTO
     shown = {name: each for name, each in face.kind.model_fields.items() if Shown.of(each).label}
     first = "files" if face.takes_files else next(iter(shown))
+    settings = {name: _parameter(name, _common_default(face, name)) for name in shown}
 
-    def run(checkpoint: str, files: Any = None, **given: Any) -> Job:
-        paths, results, notes = paths_of(files), list[Any](), list[str]()
+    def run(checkpoint: str, files: Any = None, sort_by_name: bool = False, **given: Any) -> Job:
+        (paths, notes), results = _clip(files, sort_by_name), list[Any]()
         with _plain_errors(app, paths):
+            if auto:
+                yield Turn.READ
+                checkpoint = find_checkpoint(app, checkpoint, paths, "futures", *face.families)
+            own = face.of(app, checkpoint)
+            if face.takes_clip:
+                given["fps"] = checks.number_within("preview_fps", given.pop("preview_fps"), 1, 60)
             if "temperature" in given:
                 one, levels = _temperatures(app, checkpoint, given["temperature"], given.get(LEVELS))
                 given |= {"temperature": one, LEVELS: levels if LEVELS in given else ""}
-            settings = checked(face.kind, given)
-            inputs = face.paths(paths)
+            for name in shown:
+                if given[name] is None and settings[name].value is None:
+                    given[name] = own.kind.model_fields[name].default
+            asked = checked(own.kind, given)
+            items = own.paths(paths)
             with app.runs.job_folder() as folder:
-                for number, path in enumerate(inputs, 1):
-                    yield Turn.READ if path else Turn.COMPUTE
-                    job = face.begin(app, checkpoint, settings, path)
+                for number, item in enumerate(items, 1):
+                    yield Turn.READ if item else Turn.COMPUTE
+                    job = own.begin(app, checkpoint, asked, item)
                     yield Turn.COMPUTE
                     yield from job.advance(_never)
-                    results.append(job.save(app, folder / str(number) if path else folder))
-                    notes += job.remarks() if path else []
-                for _ in face.archive(results[0].folder, results):
+                    results.append(job.save(app, folder / str(number) if item else folder))
+                    notes += job.remarks(results[-1]) if item else []
+                for _ in own.archive(results[0].folder, results):
                     yield None
                 fit: list[str] = []
                 if face.fits:
@@ -330,14 +265,18 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     described = "; ".join(
         f"{name}: {description(each)}{MANY if each.default == () else ''}" for name, each in shown.items()
     )
-    settings = {name: _parameter(name, each) for name, each in shown.items()}
+    needed = {name: settings[name] for name, each in shown.items() if each.default is not None}
     inputs: dict[str, Any] = {"files": _uploads()} if face.takes_files else {first: settings[first]}
-    inputs |= {"checkpoint": _checkpoint(app, face.family.name), **settings}
+    inputs |= {"checkpoint": _checkpoint(app, *face.families, auto=auto), **needed}
     if "temperature" in shown and Shown.of(shown["temperature"]).levels:
         inputs[LEVELS] = gr.Textbox("", label=LEVELS)
         described += f"; {LEVELS}: in place of it, from fine to coarse, separated by commas"
-    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}."
-    optional = {"temperature": None, LEVELS: ""}  # which the model suggests
+    if face.takes_clip:
+        inputs |= {"preview_fps": gr.Number(5, label="preview_fps"), "sort_by_name": _sort_by_name()}
+        described += "; sort_by_name: take several images in the order of their names, not as they are given"
+    inputs |= settings
+    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}. {face.details}".strip()
+    optional = {name: None for name, part in settings.items() if part.value is None} | {LEVELS: ""}
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [
             Parameter(each, Parameter.KEYWORD_ONLY, default=optional.get(each, Parameter.empty))
@@ -348,14 +287,18 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     _expose(app, trigger, about.endpoint or about.name, run, inputs, _files(*face.outputs))
 
 
-def _parameter(name: str, field: FieldInfo) -> Any:
-    """Component of a setting, for its type and default."""
-    if name == "temperature":
-        return _suggested()
-    if isinstance(field.default, bool):
-        return gr.Checkbox(field.default, label=name)
-    kind = gr.Number if isinstance(field.default, int | float) else gr.Textbox
-    return kind("" if field.default == () else field.default, label=name)
+def _common_default(face: Face, name: str) -> Any:
+    """Default of a setting; None where it depends on the model."""
+    first, *others = (each.kind.model_fields[name].default for each in (face, *face.joined))
+    return first if all(other == first for other in others) and name != "temperature" else None
+
+
+def _parameter(name: str, default: Any) -> Any:
+    """Component of a setting, for its type and default; of None a number, which may be left out."""
+    if isinstance(default, bool):
+        return gr.Checkbox(default, label=name)
+    kind = gr.Number if default is None or isinstance(default, int | float) else gr.Textbox
+    return kind("" if default == () else default, label=name)
 
 
 def _walk(app: AppContext, trigger: gr.Button) -> None:

@@ -7,17 +7,17 @@ from vflow.registry import commands
 from .colorize.job import FACE as COLORIZE
 from .digits.job import FACE as DIGITS
 from .enlarge.job import FACE as ENLARGE
+from .predict.tab import FACE as PREDICT
 from .shared.context import Tab
 from .shared.faces import Face
 from .shared.task_tab import task_tab
 
-OWN: dict[str, Face] = {face.family.name: face for face in (COLORIZE, DIGITS, ENLARGE)}
+OWN: dict[str, Face] = {face.family.name: face for face in (COLORIZE, DIGITS, ENLARGE, PREDICT)}
 
 
 def faces() -> list[Face]:
     """A face for each task that has a command."""
-    drawn = [family for family in commands().values() if family.name != "videoflow"]  # which has its own
-    return [OWN.get(family.name) or Face(family) for family in drawn]
+    return [OWN.get(family.name) or Face(family) for family in commands().values()]
 
 
 def plain_tabs() -> list[Tab]:

@@ -194,11 +194,12 @@ def test_on_a_phone_the_hint_stands_right_below_an_error(opened: Opener) -> None
     app = opened(PHONE)
     app.refused("predict", "no frames given; add images or a video, or choose an example")
     error, hint = (
-        app.page.locator(part).bounding_box() for part in ("#vf-predict-status", "#vf-results .vf-hint")
+        app.page.locator(part).bounding_box()
+        for part in ("#vf-predict-status", "#vf-predict-results .vf-hint")
     )
     assert error is not None and hint is not None
     assert 0 <= hint["y"] - (error["y"] + error["height"]) < 40
-    expect(app.page.locator("#vf-results .vf-ghost:visible")).to_have_count(0)
+    expect(app.page.locator("#vf-predict-results .vf-ghost:visible")).to_have_count(0)
 
 
 def test_the_sign_of_an_upload_box_stands_below_its_label(app: App) -> None:

@@ -163,8 +163,8 @@ def test_files_from_the_endpoint(server: Server, tmp_path: Path) -> None:
             client.predict([handle_file(make(tmp_path))], api_name="/predict_future")
         assert str(error.value.message) == expected
     for numbers, expected in (
-        ({"num_frames": 0}, "frames: give a number from 1 to 60"),
-        ({"num_samples": 2.5}, "futures: give a whole number from 1 to 32"),
+        ({"num_frames": 0}, "num_frames: give a number from 1 to 60"),
+        ({"num_samples": 2.5}, "num_samples: give a whole number from 1 to 32"),
         ({"temperature": -1}, "temperature: give a number from 0 to 2"),
         ({"seed": -1}, "seed: give a number from 0 to 2147483647"),
         ({"checkpoint": "owner/model"}, "owner/model: no such checkpoint here; choose one of: "),

@@ -20,6 +20,7 @@ from apps.ui.shared import task_tab
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.events import Buttons, Downloads, StatusBar, html_block
 from apps.ui.shared.faces import Face
+from apps.ui.shared.forms import Upload
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -188,9 +189,9 @@ def test_it_has_a_tab_and_an_endpoint(app: AppContext) -> None:
 
 def test_its_job_shows_progress_stops_and_leaves_settings(app: AppContext, tmp_path: Path) -> None:
     with gr.Blocks():
-        form = task_tab.TaskForm(app, face(), gr.File())
+        form = task_tab.TaskForm(app, face(), Upload(gr.File()))
         bar = StatusBar.below(Buttons.row("Run", "negative", ready=True), "negative")
-        view = task_tab.TaskView(bar, html_block(""), Downloads.below(*face().downloads), gr.State(), ())
+        view = task_tab.TaskView(bar, html_block(""), Downloads.below(*face().downloads), gr.State(), None)
     values = {
         form.files: [str(tmp_path / "photos/a.png")],
         form.checkpoint: "model",

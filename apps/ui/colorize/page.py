@@ -15,7 +15,7 @@ from ..shared import checks
 from ..shared.context import AppContext, settings_text
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.faces import Job
-from ..shared.forms import by_name
+from ..shared.forms import Upload, by_name
 from ..shared.html import message, progress
 from ..shared.jobs import paced
 from ..shared.task_tab import TaskForm
@@ -33,17 +33,13 @@ class Form(TaskForm):
     files: gr.File
 
     def __init__(self, app: AppContext, files: gr.File, state: gr.State) -> None:
-        super().__init__(app, FACE, files)
+        super().__init__(app, FACE, Upload(files))
         self.state = state
 
-    def advanced(self) -> gr.Accordion | None:
-        accordion = super().advanced()
-        assert accordion
-        with accordion:
-            self.reach = gr.Slider(
-                0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH
-            )
-        return accordion
+    def further(self) -> None:
+        self.reach = gr.Slider(
+            0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH
+        )
 
     def components(self) -> list[Any]:
         return [*super().components(), self.state, self.reach]
@@ -283,12 +279,12 @@ class Page:
                     break
                 prefix = f"Photo {number} of {len(plan)}, variant" if len(plan) > 1 else "Variant"
                 try:
-                    job = FACE.begin(self.app, checkpoint, settings, path)
+                    job = FACE.begin(self.app, checkpoint, settings, [path])
                     yield Turn.COMPUTE
                     yield from self._draw(job, statistics, prefix, should_stop)
                     if job.done:
                         result = job.save(self.app, folder / str(number))
-                        statistics.add(job)
+                        statistics.add(job, result)
                         yield self._store(values, path, replace(result, parent=parent))
                 except VflowError as error:
                     if len(plan) == 1:
@@ -342,12 +338,12 @@ class RunStatistics:
     failures: list[VflowError] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, result: ColorizedPhoto) -> None:
         """Count a finished photo."""
         self.photos += 1
         self.variants += job.done
         self.seconds += job.seconds
-        self.notes += job.remarks()
+        self.notes += job.remarks(result)
 
     def progress(self, text: str, more: int = 0) -> str:
         """HTML of the progress bar; ``more`` variants are of the photo under way."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
 
 from vflow.data import media
@@ -19,6 +18,9 @@ from ..shared.context import AppContext
 from ..shared.faces import SETTINGS, Face, Job
 from ..shared.opening import DIGITS, opening
 from . import html
+
+if TYPE_CHECKING:
+    from ..shared.task_tab import TaskForm, TaskView
 
 FAMILY = "digits"
 SHEET_COLUMNS = 8
@@ -68,8 +70,8 @@ class DigitsFace(Face):
     def empty(self, text: str = "") -> str:
         return html.empty()
 
-    def live(self, job: Job) -> str:
-        return html.grid(*drawn(job), done=False)
+    def live(self, job: Job) -> str | None:
+        return html.grid(*drawn(job), done=False) if job.results else None
 
     def shown(self, job: Job, result: Result) -> str:
         return html.grid(*drawn(job), done=True)
@@ -77,10 +79,10 @@ class DigitsFace(Face):
     def opening(self, app: AppContext) -> str:
         return opening(app, DIGITS)
 
-    def beside(self, app: AppContext, checkpoint: gr.Dropdown, results: gr.HTML, result: gr.State) -> None:
+    def beside(self, app: AppContext, form: TaskForm, view: TaskView) -> None:
         from . import restyle  # which knows results
 
-        restyle.build(app, checkpoint, results, result)
+        restyle.build(app, form.checkpoint, view.results, view.result)
 
 
 FACE = DigitsFace(families()[FAMILY])

@@ -111,9 +111,9 @@ class EnlargeFace(Face):
     def work(self, job: Job) -> int:
         return expected_work(job.given.pixels.shape, job.settings.scale, 1)
 
-    def about(self, job: Job) -> str:
+    def drawn(self, job: Job) -> str:
         height, width = job.results[0].image.shape[:2]
-        return f" of {width}×{height}"
+        return f"{super().drawn(job)} of {width}×{height}"
 
     def finish(self, job: Job, folder: Path) -> Result:
         """The result, with bicubic interpolation and the map of differences."""
@@ -155,7 +155,7 @@ class EnlargeFace(Face):
     def opening(self, app: AppContext) -> str:
         return opening(app, ENLARGE)
 
-    def examples(self) -> gr.HTML:
+    def examples(self, app: AppContext) -> gr.HTML:
         tiles = examples.picture_strip(
             examples.SMALL_PHOTOS, "Or enlarge an example", "Enlarge example", "vf-try-enlarge"
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..shared.html import file_url, ghost_items, heat_legend, placeholder, play_bar, png_uri
-from .job import UNKNOWN, Job, Result, mean_frames
+
+if TYPE_CHECKING:
+    from .job import Result
 
 WAITING = "not begun"
 GHOST_MAPS = (
@@ -24,15 +27,10 @@ def empty() -> str:
     return placeholder(ghosts, "Your futures appear here.", text)
 
 
-def live(job: Job) -> str:
-    """Tiles with the newest frame of each future; before the first, the last given frame, dimmed."""
-    given, done = job.prepared.context[-1], job.done
-    state = f"frame {done} of {job.total}" if done else WAITING
-    return live_grid([(future[-1] if done else given, state) for future in job.futures])
-
-
-def live_grid(futures: Sequence[tuple[np.ndarray, str]], name: str = "Future") -> str:
+def live(futures: Sequence[tuple[np.ndarray, str]], name: str = "Future") -> str:
     """Tiles of futures that are being drawn: a picture, uint8 (H, W, C), of each, and how far it is.
+
+    Those that wait are dimmed.
 
     Args:
         name: what one is called.
@@ -48,12 +46,15 @@ def live_grid(futures: Sequence[tuple[np.ndarray, str]], name: str = "Future") -
     )
 
 
-def player(job: Job, result: Result) -> str:
-    """The finished grid: futures, their mean and diversity, all driven by one play button and one slider."""
-    last = [*job.futures[:, -1], mean_frames(job.futures)[-1]]  # shown until a video plays
+def player(result: Result, last: np.ndarray, mean: np.ndarray, truth: np.ndarray) -> str:
+    """The finished grid: futures, their mean and diversity, all driven by one play button and one slider.
+
+    Args:
+        last: of the futures, uint8 (N, H, W, C), shown until a video plays; so are ``mean`` and ``truth``.
+    """
     total = result.given + result.frames
-    tiles = "".join(_tile(result, index, frame) for index, frame in enumerate(last[:-1]))
-    maps = _maps(job, result, last[-1])
+    tiles = "".join(_tile(result, index, frame) for index, frame in enumerate(last))
+    maps = _maps(result, last, mean, truth)
     bar = play_bar(total, 1, play="Play all futures", slider="Frame shown in all futures")
     return (
         f'<section class="vf-results vf-player" data-given="{result.given}" data-frames="{total}"'
@@ -82,15 +83,15 @@ def future_tile(index: int, picture: str, name: str = "Future") -> str:
     )
 
 
-def _maps(job: Job, result: Result, mean_poster: np.ndarray) -> str:
-    count = len(result.futures)
-    truth = _truth(job, result)
+def _maps(result: Result, last: np.ndarray, mean: np.ndarray, real: np.ndarray) -> str:
+    count = len(last)
+    truth = _truth(result, last, real)
     if count == 1:
         inner = '<p class="vf-note">Mean and diversity need two or more futures.</p>'
     else:
         label = f"Where {count} futures differ, 0 to {result.diversity_top:.0f} grey levels"
         inner = (
-            f"<figure>{video(result.mean, mean_poster, f'Mean of {count} futures')}"
+            f"<figure>{video(result.mean, mean, f'Mean of {count} futures')}"
             "<figcaption>Mean</figcaption></figure>"
             f"<figure>{video(result.diversity, np.zeros((8, 8, 3), np.uint8), label)}"
             f"<figcaption>Diversity{heat_legend(f'{result.diversity_top:.0f}')}</figcaption></figure>"
@@ -99,18 +100,17 @@ def _maps(job: Job, result: Result, mean_poster: np.ndarray) -> str:
     return f'<aside class="vf-maps" aria-label="{label}">{truth}{inner}</aside>'
 
 
-def _truth(job: Job, result: Result) -> str:
+def _truth(result: Result, last: np.ndarray, real: np.ndarray) -> str:
     """The clip as it really went on, and the future that came closest; empty where nothing is known of it."""
     comparison = result.comparison
     if comparison is None:
         return ""
-    number, last = comparison.closest + 1, job.futures[comparison.closest, -1]
+    number, picture = comparison.closest + 1, last[comparison.closest]
     closest = f"Future {number}, the closest to what really happened"
-    truth = job.truth[job.done - 1] if len(job.truth) >= job.done else np.full_like(last, UNKNOWN)
     return (
-        f'<figure class="vf-truth">{video(result.truth, truth, "What really happened")}'
+        f'<figure class="vf-truth">{video(result.truth, real, "What really happened")}'
         "<figcaption>What really happened</figcaption></figure>"
-        f'<figure class="vf-closest">{video(result.preview(comparison.closest), last, closest)}'
+        f'<figure class="vf-closest">{video(result.preview(comparison.closest), picture, closest)}'
         f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
         "</figure>"
     )

@@ -1,150 +1,41 @@
-"""From files or a chosen future to many futures and their files: the path of the tab and of the endpoint."""
+"""Futures on the page and on disk: previews, what really happened, and going on from a future."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.data.rain import RainSequence
-from vflow.errors import InputError, counted
+from vflow.errors import InputError, VflowError, counted
 from vflow.metrics.video import best_of
-from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.common import CHUNK
 from vflow.pipelines.video.export import heat
-from vflow.pipelines.video.predict import Prepared, iterate, prepare
-from vflow.pipelines.video.preprocess import as_clip, video_config
-from vflow.randomness import content_hash
+from vflow.pipelines.video.predict import iterate
+from vflow.pipelines.video.preprocess import video_config
 from vflow.tasks.video.settings import PredictSettings
 
-from ..shared import checks
-from ..shared.context import AppContext
+from ..shared import checks, examples
+from ..shared.context import AppContext, to_gradio_error
+from ..shared.events import FOLLOW_LINK, ON_CLICK, QUICK, html_block
+from ..shared.faces import SETTINGS, Face, Job
+from ..shared.html import ExampleTile, download_link, example_strip
+from ..shared.opening import PREDICT, opening
+from ..shared.storage import still_there
+from . import html
+
+if TYPE_CHECKING:
+    from ..shared.task_tab import TaskForm, TaskView
 
 FAMILY = "videoflow"
-MAX_FUTURES = 32
-MAX_FRAMES = 60
-FUTURES, FRAMES = 8, 10  # of a form and of the endpoint, unless they say otherwise
-Source = Sequence[str] | np.ndarray | RainSequence
 UNKNOWN = 128  # grey level of frames whose real outcome is unknown
+PREVIEWS = "previews.zip"
 MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends below this
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked request.
-
-    Attributes:
-        source: paths in order, frames uint8 (n, H, W, C), or radar frames.
-        start: predict from this frame on, counted from 0, and compare with what follows; None: from the last.
-    """
-
-    checkpoint: str | None
-    source: Source
-    settings: PredictSettings
-    preview_fps: float
-    start: int | None = None
-
-    @classmethod
-    def checked(
-        cls,
-        checkpoint: str | None,
-        source: Source,
-        *,
-        num_samples: float,
-        num_frames: float,
-        temperature: float,
-        level_temperatures: str,
-        seed: float,
-        preview_fps: float,
-    ) -> Request:
-        """Check values as they come from a form or an endpoint.
-
-        Raises:
-            InputError: a value is missing or out of range; the message names it and the range.
-        """
-        settings = PredictSettings(
-            num_frames=checks.whole_number("frames", num_frames, 1, MAX_FRAMES),
-            num_samples=checks.whole_number("futures", num_samples, 1, MAX_FUTURES),
-            temperature=checks.temperature(temperature, level_temperatures),
-            seed=checks.seed_number(seed),
-        )
-        fps = checks.number_within("preview_fps", preview_fps, 1, 60)
-        if isinstance(source, Sequence) and not source:
-            raise InputError("no frames given; add images or a video, or choose an example")
-        return cls(checkpoint, source, settings, fps)
-
-
-@dataclass
-class Job:
-    """A request under way.
-
-    Attributes:
-        prepared: the model's input.
-        truth: frames that really followed, uint8 (T', H, W, C); T' is 0 where nothing is known of them.
-        futures: frames so far, uint8 (N, t, H, W, C).
-    """
-
-    request: Request
-    model: Any
-    prepared: Prepared
-    truth: np.ndarray
-    futures: np.ndarray
-    redrawn: int = 0
-
-    @classmethod
-    def begin(cls, app: AppContext, request: Request) -> Job:
-        """Load the model and fit the input to it.
-
-        Raises:
-            CheckpointError, InputError: with the message to show.
-        """
-        model = app.models.load(request.checkpoint, FAMILY)
-        checks.check_levels(request.settings.temperature, model, request.checkpoint)
-        source = request.source
-        clip = as_clip(media.read_frames(source) if isinstance(source, Sequence) else source)
-        prepared = prepare(model, clip, start=request.start)
-        no_frames = np.repeat(prepared.context[None, :0], request.settings.num_samples, axis=0)
-        return cls(request, model, prepared, prepared.rest[: request.settings.num_frames], no_frames)
-
-    @property
-    def done(self) -> int:
-        """Frames predicted so far."""
-        return self.futures.shape[1]
-
-    @property
-    def total(self) -> int:
-        """Frames to predict."""
-        return self.request.settings.num_frames
-
-    @property
-    def steps_left(self) -> int:
-        """Steps that ``advance`` still takes."""
-        return self.total - self.done
-
-    @property
-    def work(self) -> int:
-        """Cost of a step: samples computed, padding included."""
-        return expected_work(self.request.settings.num_samples, 1)
-
-    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Predict frame by frame; ``futures`` grows before each step is yielded."""
-        context, settings = self.prepared.context, self.request.settings
-        for step in iterate(self.model, context, settings, should_stop=should_stop):
-            self.futures, self.redrawn = step.frames, self.redrawn + step.counts.redrawn
-            yield
-
-    def save(self, app: AppContext) -> Result:
-        """Write native frames, previews, and the settings that make them again."""
-        request, context = self.request, self.prepared.context
-        folder = app.runs.new_folder()
-        save_settings(app, folder, request, context, request.settings.num_samples, self.done)
-        name, fps = str(request.checkpoint), request.preview_fps
-        return write(folder, name, context, self.futures, fps, self.truth[: self.done])
 
 
 def warm_up(app: AppContext, name: str) -> None:
@@ -221,30 +112,18 @@ class PredictionFiles:
     def native(self) -> Path:
         return self.folder / "futures.npz"
 
-    @property
-    def archive(self) -> Path:
-        return self.folder / "previews.zip"
-
-    @property
-    def settings(self) -> Path:
-        return self.folder / "settings.json"
-
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of ``futures.npz``.
 
         Raises:
             InputError: the files were removed.
         """
-        try:
-            with np.load(self.native) as saved:
-                return dict(saved)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"these {self.unit}s have been cleared from the server; run Predict again"
-            ) from error
+        gone = f"these {self.unit}s have been cleared from the server; run Predict again"
+        with still_there(gone), np.load(self.native) as saved:
+            return dict(saved)
 
-    def continuation(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Given and predicted frames of one future, uint8 (n + T, H, W, C), and all arrays.
+    def future(self, index: int) -> dict[str, np.ndarray]:
+        """``frames`` of one future, given and predicted, uint8 (n + T, H, W, C), and ``valid`` if there.
 
         Raises:
             InputError: the files were removed, or there is no such future.
@@ -254,7 +133,14 @@ class PredictionFiles:
         if not 0 <= index < len(futures):
             there = counted(len(futures), self.unit)
             raise InputError(f"{self.unit} {index + 1}: {there} to continue from")
-        return np.concatenate([saved["context"], futures[index]]), saved
+        frames = np.concatenate([saved["context"], futures[index]])
+        return {"frames": frames} | {name: saved[name] for name in ("valid",) if name in saved}
+
+    def continuation(self, index: int) -> Path:
+        """File of one future, which a prediction can go on from; raises as ``future``."""
+        path = self.folder / f"{self.unit}_{index + 1:02d}.npz"
+        media.write_npz(path, **self.future(index))
+        return path
 
 
 @dataclass(frozen=True)
@@ -273,38 +159,21 @@ class Result(PredictionFiles):
     def diversity(self) -> Path:
         return self.folder / "diversity.mp4"
 
-    def future(self, index: int) -> np.ndarray:
-        """Given and predicted frames of one future: uint8 (n + T, H, W, C).
-
-        Raises:
-            InputError: the files were removed, or there is no such future.
-        """
-        return self.continuation(index)[0]
-
-
-def save_settings(
-    app: AppContext, folder: Path, request: Request, context: np.ndarray, num_samples: int, num_frames: int
-) -> None:
-    """Write the settings that make as many futures and frames from ``context`` again."""
-    values = request.settings.model_dump() | {
-        "num_frames": num_frames,
-        "context_at": "start" if request.start == 0 else None,
-        "start": request.start or None,
-        "num_samples": num_samples,
-        "context_sha": content_hash(context),
-        "format": "npz",
-        "fps": request.preview_fps,
-    }
-    record = record_class(PredictSettings)(**app.models.record(str(request.checkpoint)), **values)
-    if isinstance(request.source, Sequence):
-        record = record.with_command("predict", [Path(path).name for path in request.source])
-    (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
+    def compared(self) -> str:
+        """The future closest to what really happened; empty where that is unknown."""
+        if self.comparison is None:
+            return ""
+        frames, closest, psnr = self.comparison.frames, self.comparison.closest, self.comparison.psnr
+        return (
+            f"Closest to what really happened: future {closest + 1}, PSNR {psnr:.1f} dB over"
+            f" {counted(frames, 'frame')}."
+        )
 
 
-def write(
+def write_previews(
     folder: Path, checkpoint: str, context: np.ndarray, futures: np.ndarray, fps: float, truth: np.ndarray
 ) -> Result:
-    """Write native frames, preview videos at ``fps`` and the archive of previews.
+    """Write preview videos at ``fps`` and their archive.
 
     Args:
         checkpoint: name of the model.
@@ -317,10 +186,7 @@ def write(
     top = max(MIN_DIVERSITY, float(spread.max()))
     comparison = Comparison.of(futures, truth)
     result = Result(folder, checkpoint, len(context), futures.shape[1], fps, top, comparison)
-    if comparison is None:
-        media.write_npz(result.native, frames=futures, context=context)
-    else:
-        media.write_npz(result.native, frames=futures, context=context, truth=truth)
+    if comparison:
         unknown = np.full((futures.shape[1] - len(truth), *truth.shape[1:]), UNKNOWN, np.uint8)
         media.write_video(result.truth, np.concatenate([context, truth, unknown]), fps)
     for index, future in enumerate(futures):
@@ -328,7 +194,7 @@ def write(
     media.write_video(result.mean, np.concatenate([context, mean_frames(futures)]), fps)
     none = np.zeros((len(context), *spread.shape[1:]), np.float32)
     media.write_video(result.diversity, heat(np.concatenate([none, spread]), top), fps)
-    with zipfile.ZipFile(result.archive, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(folder / PREVIEWS, "w", zipfile.ZIP_STORED) as archive:
         for path in [*result.futures, result.mean, result.diversity]:
             archive.write(path, path.name)
         for index, frame in enumerate(context):  # reproduces the run elsewhere
@@ -347,3 +213,104 @@ def diversity(futures: np.ndarray) -> np.ndarray:
     uint8 (N, T, H, W, C) → float32 (T, H, W).
     """
     return np.sqrt(futures.var(axis=0, dtype=np.float32).mean(axis=-1))
+
+
+class PredictFace(Face):
+    """Futures that fill with frames, then play together, each of which a person can go on from."""
+
+    noun, verb, added, one = "frames", "Predict", "images or a video", "future"
+    downloads = ("Frames (npz)", "Previews (zip)", "Settings (json)")
+    outputs = ("futures.npz", PREVIEWS, SETTINGS)
+    fits, shortened = True, "num_frames"
+    details = (
+        "The checkpoint auto is the one that suits what the frames show; settings.json names it. Without"
+        " numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames. They go on from the"
+        " last frames given, or from frame start on. A model of rain takes one npz of radar frames, uint8"
+        " (T, H, W), grey levels round(255·ln(1+R)/ln 101) for R mm/h, and optionally valid, bool (H, W):"
+        " where radars see. Settings have remarks: how the frames fit the model, and what was done to them."
+    )
+
+    def work(self, job: Job) -> int:
+        return expected_work(job.settings.num_samples, 1)
+
+    def futures(self, job: Job) -> np.ndarray:
+        """Frames so far, uint8 (N, t, H, W, C)."""
+        frames: np.ndarray = job.results[-1].frames
+        return frames
+
+    def truth(self, job: Job) -> np.ndarray:
+        """Frames that really followed, uint8 (T', H, W, C), T' from 0 to t."""
+        truth: np.ndarray = job.given.rest[: self.futures(job).shape[1]]
+        return truth
+
+    def drawn(self, job: Job) -> str:
+        count, frames = self.futures(job).shape[:2]
+        size = f"{counted(count, self.one)} × {counted(frames, 'frame')}"
+        if job.done < job.total:
+            return f"Stopped after {self.unit} {job.done} of {job.total}: {size}"
+        return size
+
+    def remarks(self, job: Job, result: Any) -> list[str]:
+        ends = "The clip ends with the given frames, so there is nothing to compare with."
+        compared = result.compared() or (ends if job.settings.begins is not None else "")
+        return [compared] if compared else []
+
+    def write(self, job: Job, folder: Path) -> None:
+        media.write_npz(folder / self.outputs[0], **self.arrays(job))
+
+    def arrays(self, job: Job) -> dict[str, np.ndarray]:
+        """Native frames: drawn ones, given ones, and where they are known those that really followed."""
+        arrays, truth = {"frames": self.futures(job), "context": job.given.context}, self.truth(job)
+        return arrays | ({"truth": truth} if len(truth) else {})
+
+    def finish(self, job: Job, folder: Path) -> Any:
+        fps, futures = job.settings.fps, self.futures(job)
+        return write_previews(folder, str(job.checkpoint), job.given.context, futures, fps, self.truth(job))
+
+    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
+        """None: ``finish`` writes that of the previews."""
+        return iter(())
+
+    def empty(self, text: str = "") -> str:
+        return html.empty()
+
+    def live(self, job: Job) -> str:
+        if not job.results:
+            return html.live([(job.given.context[-1], html.WAITING)] * job.settings.num_samples)
+        state = f"frame {job.done} of {job.total}"
+        return html.live([(future[-1], state) for future in self.futures(job)])
+
+    def shown(self, job: Job, result: Any) -> str:
+        futures, truth = self.futures(job), self.truth(job)
+        real = truth[-1] if len(truth) == result.frames else np.full_like(futures[0, 0], UNKNOWN)
+        return html.player(result, futures[:, -1], mean_frames(futures[:, -1:])[0], real)
+
+    def opening(self, app: AppContext) -> str:
+        return opening(app, PREDICT)
+
+    def examples(self, app: AppContext) -> gr.HTML:
+        clips = examples.clips_for(app.models.names(*self.families))
+        tiles = [ExampleTile(clip.title, [clip.last_frame()]) for clip in clips]
+        strip = example_strip("Or predict from an example", "Predict from example", "vf-try", tiles)
+        return html_block(strip, js_on_load=ON_CLICK)
+
+    def above(self) -> gr.HTML:
+        """The answer about an area of a rain forecast."""
+        return html_block("", "vf-area-answer")
+
+    def beside(self, app: AppContext, form: TaskForm, view: TaskView) -> None:
+        saved = html_block("", "vf-predict-saved", js_on_load=FOLLOW_LINK)
+        view.results.submit(_gif, view.result, saved, **QUICK)
+
+
+def _gif(result: Result | None, event: gr.EventData) -> str:
+    """Link to a future as a GIF, which is made now."""
+    if not isinstance(result, Result):
+        return ""
+    try:
+        index = checks.whole_number("future", event.index, 0, 10**6)
+        path = result.folder / f"future_{index + 1:02d}.gif"
+        media.write_video(path, result.future(index)["frames"], result.fps)
+    except VflowError as error:
+        raise to_gradio_error(str(error)) from None
+    return download_link(path)

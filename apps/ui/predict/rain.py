@@ -1,140 +1,41 @@
-"""From rain radar to members of a forecast, their files, and answers about areas of it."""
+"""Members of a rain forecast on the page and on disk, and answers about areas of it."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.data.rain import (
-    UNKNOWN_COLOR,
-    RainSequence,
-    color_rain,
-    least_level,
-    read_npz,
-    to_levels,
-    to_rate,
-)
-from vflow.errors import InputError, VflowError
+from vflow.data.rain import color_rain, least_level, read_npz, to_levels, to_rate
+from vflow.errors import InputError, VflowError, counted
 from vflow.metrics.ensemble import crps
-from vflow.pipelines.nowcast import (
-    CHUNK,
-    Area,
-    Ensemble,
-    check_given,
-    first_reached,
-    given_frames,
-    iterate_members,
-    nowcast_config,
-)
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached
 
 from ..shared import checks
 from ..shared.context import AppContext
+from ..shared.events import QUICK, NewestPayload, Updates
+from ..shared.faces import Job
 from ..shared.html import reduced
-from .job import PredictionFiles, Request, save_settings
+from . import rain_html
+from .job import PREVIEWS, PredictFace, PredictionFiles
+from .rain_html import THRESHOLD, color_chance
 
-FAMILY = "nowcast"
-THRESHOLD = 1.0
-"""mm/h, of the map of chances and of questions about areas."""
+if TYPE_CHECKING:
+    from ..shared.task_tab import TaskForm, TaskView
+
 MAX_PIXELS = 1_000_000
 """Of a frame: what a person waits for."""
 MAX_DRAWN = 2**28
 """Pixels of all frames of all members."""
 PREVIEW_SIDE = 512
-CHANCE_COLORS = ((0, (248, 248, 246)), (0.5, (164, 132, 205)), (1, (66, 20, 110)))
-"""Anchors of the ramp of chances, from pale to deep violet; no colour of rain is among them."""
-
-
-@dataclass
-class RainJob:
-    """A request under way.
-
-    Attributes:
-        given: uint8 (n, H, W), the frames that the model looks at. valid: bool (H, W), where radars see.
-        truth: frames that really followed, uint8 (T', H, W); T' is 0 where nothing is known of them.
-        members: so far, uint8 (N', T, H, W).
-    """
-
-    request: Request
-    model: Any
-    given: np.ndarray
-    valid: np.ndarray
-    truth: np.ndarray
-    members: np.ndarray
-    notes: tuple[str, ...] = ()
-    nonfinite: int = 0
-
-    @classmethod
-    def begin(cls, app: AppContext, request: Request) -> RainJob:
-        """Load the model and read the radar.
-
-        Raises:
-            CheckpointError, InputError: with the message to show.
-        """
-        model = app.models.load(request.checkpoint, FAMILY)
-        checks.check_levels(request.settings.temperature, model, request.checkpoint)
-        source = request.source
-        if isinstance(source, RainSequence):
-            sequence, name = source, "frames"
-        else:
-            sequence, name = read_radar(source), Path(str(source[0])).name
-        check_given(sequence.frames, nowcast_config(model), name)
-        sequence.check_minutes(nowcast_config(model).minutes, name)
-        count, needed = len(sequence.frames), nowcast_config(model).context
-        given, truth = given_frames(sequence.frames, needed, request.start)
-        notes = () if count == needed else (f"used {needed} of {count} frames",)
-        ahead = request.settings.num_frames
-        drawn = request.settings.num_samples * ahead * given[0].size
-        if drawn > MAX_DRAWN:
-            raise InputError(
-                f"{drawn / 1e6:,.0f} megapixels in all; the page draws at most {MAX_DRAWN / 1e6:,.0f}: ask"
-                " for fewer members or frames, or crop the radar"
-            )
-        members = np.empty((0, ahead, *given.shape[1:]), np.uint8)
-        return cls(request, model, given, sequence.valid, truth[:ahead], members, notes)
-
-    @property
-    def done(self) -> int:
-        """Members drawn so far."""
-        return len(self.members)
-
-    @property
-    def total(self) -> int:
-        """Members to draw."""
-        return self.request.settings.num_samples
-
-    @property
-    def steps_left(self) -> int:
-        """Steps that ``advance`` still takes."""
-        return -(-(self.total - self.done) // CHUNK)
-
-    @property
-    def work(self) -> int:
-        """Cost of a step, as ``step_work``."""
-        return step_work(self.request.settings.num_frames, self.given[0].size)
-
-    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Draw some members at a time; ``members`` grows before each step is yielded."""
-        settings = self.request.settings
-        parts = iterate_members(self.model, self.given, settings, valid=self.valid, should_stop=should_stop)
-        for part in parts:
-            self.members = np.concatenate([self.members, part.frames])
-            self.nonfinite += part.counts.nonfinite
-            yield
-
-    def save(self, app: AppContext) -> RainResult:
-        """Write members, previews, and the settings that make them again."""
-        folder = app.runs.new_folder()
-        num_frames = self.request.settings.num_frames
-        save_settings(app, folder, self.request, self.given, self.done, num_frames)
-        minutes = nowcast_config(self.model).minutes
-        return write(folder, str(self.request.checkpoint), self, minutes)
 
 
 def step_work(num_frames: int, pixels: int) -> int:
@@ -145,37 +46,30 @@ def step_work(num_frames: int, pixels: int) -> int:
 def expected_work(num_samples: int, num_frames: int, paths: Sequence[str]) -> int | None:
     """Cost of all steps for the radar among ``paths``; None where it cannot be read."""
     try:
-        pixels = _pixels(*paths)
+        pixels = _pixels(*map(Path, paths))
     except VflowError:
         return None
     return -(-num_samples // CHUNK) * step_work(num_frames, pixels)
 
 
 @lru_cache(maxsize=8)
-def _pixels(*paths: str) -> int:
-    return int(read_radar(paths).valid.size)
+def _pixels(*paths: Path) -> int:
+    return int(read_npz(radar_file(paths)).valid.size)
 
 
-def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
-    """The one npz of radar frames among ``paths``.
+def radar_file(paths: Sequence[Path]) -> Path:
+    """The one npz of radar frames that ``paths`` are.
 
     Raises:
-        InputError: other files, or frames that are too large.
+        InputError: they are others.
     """
-    path = Path(str(paths[-1])) if len(paths) else Path("rain radar")
+    path = paths[-1] if paths else Path("rain radar")
     if len(paths) != 1 or path.suffix.lower() != ".npz":
         raise InputError(
             f"{path.name}: give one npz with frames, uint8 (T, H, W), of grey levels"
             " round(255·ln(1+R)/ln 101) for R mm/h; images do not say how much rain they mean"
         )
-    sequence = read_npz(path)
-    height, width = sequence.valid.shape
-    if height * width > MAX_PIXELS:
-        raise InputError(
-            f"{path.name}: {width}×{height} pixels, and the page takes {MAX_PIXELS:,}; crop it, or use"
-            " 'vflow predict', which takes any size"
-        )
-    return sequence
+    return path
 
 
 @dataclass(frozen=True)
@@ -199,36 +93,26 @@ class RainResult(PredictionFiles):
     def chance(self) -> Path:
         return self.folder / "chance.mp4"
 
-    def future(self, index: int) -> RainSequence:
-        """Given frames and those of one member.
+    def compared(self) -> str:
+        """Errors of the members and of no change; empty where what really happened is unknown."""
+        if self.score is None:
+            return ""
+        ours, still = self.score
+        return (
+            f"Against what really happened: CRPS {ours:.2f} mm/h over {counted(self.known, 'frame')};"
+            f" repeating the newest frame is off by {still:.2f}."
+        )
 
-        Raises:
-            InputError: the files were removed, or there is no such member.
-        """
-        frames, saved = self.continuation(index)
-        return RainSequence.of(frames, saved["valid"])
 
-
-def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainResult:
-    """Write members, preview videos and the archive of previews."""
+def write_previews(folder: Path, job: Job, members: np.ndarray, truth: np.ndarray) -> RainResult:
+    """Write preview videos and their archive."""
     (folder / "previews").mkdir()
-    given, members, truth, valid = job.given, job.members, job.truth, job.valid
-    fps = job.request.preview_fps
+    given, valid, fps = job.given.context, job.given.valid, job.settings.fps
+    size, minutes, judged = valid.shape, job.model.config.minutes, score(given, members, truth, valid)
+    ahead = members.shape[1]
     result = RainResult(
-        folder,
-        checkpoint,
-        len(given),
-        members.shape[1],
-        fps,
-        len(truth),
-        minutes,
-        (valid.shape[0], valid.shape[1]),
-        score(given, members, truth, valid),
+        folder, str(job.checkpoint), len(given), ahead, fps, len(truth), minutes, size, judged
     )
-    arrays = {"frames": members[..., None], "context": given[..., None], "valid": valid}
-    if len(truth):
-        arrays["truth"] = truth[..., None]
-    media.write_npz(result.native, **arrays)
     small_valid = _small(valid[None].astype(np.uint8) * 255)[0] > 127
 
     def film(path: Path, ahead: np.ndarray) -> None:
@@ -243,7 +127,7 @@ def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainRe
     observed = (given >= least_level(THRESHOLD)).astype(np.float32)
     shares = np.concatenate([observed, Ensemble(members, np.ones_like(valid)).probability(THRESHOLD)])
     media.write_video(result.chance, color_chance(_small(np.rint(255 * shares)), small_valid), fps)
-    with zipfile.ZipFile(result.archive, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(folder / PREVIEWS, "w", zipfile.ZIP_STORED) as archive:
         for path in [*result.futures, result.mean, result.chance]:
             archive.write(path, path.name)
     return result
@@ -257,17 +141,6 @@ def _small(frames: np.ndarray) -> np.ndarray:
 def mean_rain(members: np.ndarray) -> np.ndarray:
     """Grey levels of the mean rain rate over members: uint8 (N, T, H, W) → (T, H, W)."""
     return np.stack([to_levels(to_rate(at_lead).mean(0)) for at_lead in members.swapaxes(0, 1)])
-
-
-def color_chance(shares: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """RGB uint8 (…, H, W, 3) of chances 0 … 255, uint8 (…, H, W); grey where ``valid`` (H, W) is False."""
-    at, steps = [share for share, _ in CHANCE_COLORS], np.linspace(0, 1, 256)
-    anchors = np.array([color for _, color in CHANCE_COLORS])
-    table = np.stack([np.interp(steps, at, channel) for channel in anchors.T], -1)
-    colored: np.ndarray = np.rint(table).astype(np.uint8)[shares]
-    if valid is not None:
-        colored[..., ~valid, :] = UNKNOWN_COLOR
-    return colored
 
 
 def score(
@@ -337,3 +210,79 @@ def ask(result: RainResult, left: Any, top: Any, width: Any, height: Any) -> Ans
         result.known,
         None if known is None else int(known),
     )
+
+
+class NowcastFace(PredictFace):
+    """Members that come some at a time, beside a map of chances that answers for areas."""
+
+    sample = one = "member"
+    shortened, at_once = "num_samples", CHUNK
+
+    def read(self, model: Any, item: Item, settings: Any) -> Any:
+        radar_file(item.paths)
+        return super().read(model, item, settings)
+
+    def check(self, job: Job) -> None:
+        height, width = job.given.valid.shape
+        if height * width > MAX_PIXELS:
+            raise InputError(
+                f"{job.paths[0].name}: {width}×{height} pixels, and the page takes {MAX_PIXELS:,}; crop it,"
+                " or use 'vflow predict', which takes any size"
+            )
+        drawn = job.settings.num_samples * job.settings.num_frames * height * width
+        if drawn > MAX_DRAWN:
+            raise InputError(
+                f"{drawn / 1e6:,.0f} megapixels in all; the page draws at most {MAX_DRAWN / 1e6:,.0f}: ask"
+                " for fewer members or frames, or crop the radar"
+            )
+
+    def work(self, job: Job) -> int:
+        return step_work(job.settings.num_frames, job.given.valid.size)
+
+    def futures(self, job: Job) -> np.ndarray:
+        """Members so far, uint8 (N', T, H, W)."""
+        return np.concatenate([part.frames for part in job.results])
+
+    def arrays(self, job: Job) -> dict[str, np.ndarray]:
+        frames = {name: array[..., None] for name, array in super().arrays(job).items()}
+        return frames | {"valid": job.given.valid}
+
+    def finish(self, job: Job, folder: Path) -> RainResult:
+        return write_previews(folder, job, self.futures(job), self.truth(job))
+
+    def remarks(self, job: Job, result: RainResult) -> list[str]:
+        found, seen = super().remarks(job, result), job.given.valid
+        if not seen.all():
+            found.append(f"Radars see {seen.mean():.0%} of the area; nothing is predicted elsewhere.")
+        if nonfinite := sum(part.counts.nonfinite for part in job.results):
+            found.append(f"{counted(nonfinite, 'value')} not finite, taken as dry.")
+        return found
+
+    def live(self, job: Job) -> str:
+        members = [*self.futures(job)] if job.results else []
+        return rain_html.live(job.given.context[-1], members, job.total, job.given.valid)
+
+    def shown(self, job: Job, result: RainResult) -> str:
+        members, truth = self.futures(job), [*job.given.context, *self.truth(job)][-1]
+        mean = mean_rain(members[:, -1:])[0]
+        return rain_html.player(result, members[:, -1], mean, truth, job.given.valid)
+
+    def beside(self, app: AppContext, form: TaskForm, view: TaskView) -> None:
+        def answer(values: Updates, event: gr.EventData) -> Any:
+            newest: NewestPayload = values[asked]
+            if not newest.take(event):
+                return gr.skip()
+            found = answered(values[view.result], event)
+            return found if newest.time == event.time else gr.skip()
+
+        def answered(result: Any, event: gr.EventData) -> str:
+            if not isinstance(result, RainResult):
+                return ""
+            try:
+                found = ask(result, event.left, event.top, event.width, event.height)
+            except VflowError as error:
+                return rain_html.failed(app.error_message(error))
+            return rain_html.answer(found, result.minutes)
+
+        asked = gr.State(NewestPayload())
+        view.results.input(answer, {view.result, asked}, view.above, trigger_mode="multiple", **QUICK)

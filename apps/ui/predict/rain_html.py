@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vflow.data.rain import DRY_COLOR, RATE_COLORS, color_rain, least_level
+from vflow.data.rain import DRY_COLOR, RATE_COLORS, UNKNOWN_COLOR, color_rain, least_level
 from vflow.errors import counted
 
-from ..shared.context import sentences, settings_text
 from ..shared.html import play_bar, reduced
-from .html import WAITING, future_tile, live_grid, video
-from .rain import CHANCE_COLORS, THRESHOLD, Answer, RainJob, RainResult, color_chance, mean_rain
+from . import html
+from .html import WAITING, future_tile, video
+
+if TYPE_CHECKING:
+    from .rain import Answer, RainResult
+
+THRESHOLD = 1.0
+"""mm/h, of the map of chances and of questions about areas."""
+CHANCE_COLORS = ((0, (248, 248, 246)), (0.5, (164, 132, 205)), (1, (66, 20, 110)))
+"""Anchors of the ramp of chances, from pale to deep violet; no colour of rain is among them."""
 
 POSTER = 160  # pixels a side: shown while members are drawn, and until a video plays
 ASK = "Drag over a map, or click it, to mark an area; or give it here, in pixels from the top left."
 
 
-def live(job: RainJob) -> str:
+def live(given: np.ndarray, members: Sequence[np.ndarray], total: int, valid: np.ndarray) -> str:
     """Tiles with the last frame of the members drawn so far; of the others the newest given one, dimmed."""
-    waiting = _poster(color_rain(job.given[-1], job.valid)), WAITING
-    drawn = [(_poster(color_rain(member[-1], job.valid)), "drawn") for member in job.members]
-    return live_grid([*drawn, *[waiting] * (job.total - job.done)], "Member")
+    waiting = _poster(color_rain(given, valid)), WAITING
+    drawn = [(_poster(color_rain(member[-1], valid)), "drawn") for member in members]
+    return html.live([*drawn, *[waiting] * (total - len(drawn))], "Member")
 
 
-def player(job: RainJob, result: RainResult) -> str:
-    """Chances, mean and truth in large, legends, a form for areas, and all members, under one slider."""
+def player(
+    result: RainResult, last: np.ndarray, mean: np.ndarray, truth: np.ndarray, valid: np.ndarray
+) -> str:
+    """Chances, mean and truth in large, legends, a form for areas, and all members, under one slider.
+
+    Args:
+        last: of the members, uint8 (N, H, W), shown until a video plays; so are ``mean`` and ``truth``.
+        valid: bool (H, W), where radars see.
+    """
     total = result.given + result.frames
     bar = play_bar(total, 1, play="Play all members", slider="Frame shown in all members")
     members = "".join(
@@ -35,41 +51,46 @@ def player(job: RainJob, result: RainResult) -> str:
             _map(
                 video(
                     result.preview(index),
-                    _poster(color_rain(member[-1], job.valid)),
+                    _poster(color_rain(member, valid)),
                     f"Member {index + 1}: {counted(result.frames, 'frame')} after {result.given} given",
                 )
             ),
             "Member",
         )
-        for index, member in enumerate(job.members)
+        for index, member in enumerate(last)
+    )
+    shares = np.rint(255 * (last >= least_level(THRESHOLD)).mean(0)).astype(np.uint8)
+    count, title = counted(len(last), "member"), f"Chance of {THRESHOLD:g} mm/h or more"
+    figures = [
+        (video(result.chance, _poster(color_chance(shares, valid)), f"{title}, from {count}"), title),
+        (video(result.mean, _poster(color_rain(mean, valid)), f"Mean of {count}"), "Mean of the members"),
+    ]
+    if result.known:
+        poster, happened = _poster(color_rain(truth, valid)), "What really happened"
+        figures.append((video(result.truth, poster, happened), happened))
+    maps = "".join(
+        f'<figure class="vf-askable">{_map(picture)}<figcaption>{caption}</figcaption></figure>'
+        for picture, caption in figures
     )
     height, width = result.size
     return (
         f'<section class="vf-results vf-player vf-rain" data-given="{result.given}" data-frames="{total}"'
         f' data-fps="{result.fps:g}" data-minutes="{result.minutes:g}" data-size="{width},{height}"'
-        f' style="--aspect: {width} / {height}" aria-label="Forecast">{bar}{_large(job, result)}'
-        f'{_legend()}{_form(width, height)}<ol class="vf-grid">{members}</ol></section>'
+        f' style="--aspect: {width} / {height}" aria-label="Forecast">{bar}'
+        f'<div class="vf-rain-maps">{maps}</div>{_legend()}{_form(width, height)}'
+        f'<ol class="vf-grid">{members}</ol></section>'
     )
 
 
-def _large(job: RainJob, result: RainResult) -> str:
-    members = counted(len(job.members), "member")
-    shares = (job.members[:, -1] >= least_level(THRESHOLD)).mean(0)
-    chance = _poster(color_chance(np.rint(255 * shares).astype(np.uint8), job.valid))
-    mean = _poster(color_rain(mean_rain(job.members[:, -1:])[0], job.valid))
-    title = f"Chance of {THRESHOLD:g} mm/h or more"
-    figures = [
-        (video(result.chance, chance, f"{title}, from {members}"), title),
-        (video(result.mean, mean, f"Mean of {members}"), "Mean of the members"),
-    ]
-    if result.known:
-        poster = _poster(color_rain(job.truth[-1], job.valid))
-        figures.append((video(result.truth, poster, "What really happened"), "What really happened"))
-    items = "".join(
-        f'<figure class="vf-askable">{_map(picture)}<figcaption>{caption}</figcaption></figure>'
-        for picture, caption in figures
-    )
-    return f'<div class="vf-rain-maps">{items}</div>'
+def color_chance(shares: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """RGB uint8 (…, H, W, 3) of chances 0 … 255, uint8 (…, H, W); grey where ``valid`` (H, W) is False."""
+    at, steps = [share for share, _ in CHANCE_COLORS], np.linspace(0, 1, 256)
+    anchors = np.array([color for _, color in CHANCE_COLORS])
+    table = np.stack([np.interp(steps, at, channel) for channel in anchors.T], -1)
+    colored: np.ndarray = np.rint(table).astype(np.uint8)[shares]
+    if valid is not None:
+        colored[..., ~valid, :] = UNKNOWN_COLOR
+    return colored
 
 
 def _map(picture: str) -> str:
@@ -157,35 +178,6 @@ def _truth(found: Answer, minutes: float) -> str:
     if found.truth < 0:
         return f"In reality it did not arrive in the {found.known * minutes:g} minutes observed."
     return f"In reality it arrived after {(found.truth + 1) * minutes:g} minutes."
-
-
-def summary(job: RainJob, seconds: float) -> str:
-    """One line on the run."""
-    settings, done = job.request.settings, job.done
-    size = f"{counted(done, 'member')} × {counted(settings.num_frames, 'frame')}"
-    if done < job.total:
-        size = f"Stopped after member {done} of {job.total}: {counted(settings.num_frames, 'frame')} each"
-    made = settings_text(job.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
-    return f"{size} in {seconds:.1f} s · {made}"
-
-
-def remarks(job: RainJob, result: RainResult) -> list[str]:
-    """Remarks below that line."""
-    found = sentences(job.notes)
-    if result.score is not None:
-        ours, still = result.score
-        found.insert(
-            0,
-            f"Against what really happened: CRPS {ours:.2f} mm/h over {counted(result.known, 'frame')};"
-            f" repeating the newest frame is off by {still:.2f}.",
-        )
-    elif job.request.start is not None:
-        found.insert(0, "The file ends with the given frames, so there is nothing to compare with.")
-    if not job.valid.all():
-        found.append(f"Radars see {job.valid.mean():.0%} of the area; nothing is predicted elsewhere.")
-    if job.nonfinite:
-        found.append(f"{counted(job.nonfinite, 'value')} not finite, taken as dry.")
-    return found
 
 
 def _poster(picture: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from vflow.pipelines.common import Temperature
 
 MAX_TEMPERATURE = 2
 MAX_SEED = MAX_SERVED_SEED
+LEVELS = "level_temperatures"
+"""Name of a temperature per level, as text."""
 
 
 def number_within(name: str, value: Any, low: float, high: float) -> float:
@@ -90,19 +92,21 @@ def setting(name: str, field: FieldInfo, values: Mapping[str, Any]) -> Any:
         InputError: it is missing or out of range; the message names it and the range.
     """
     shown = Shown.of(field)
-    if not shown.label:
+    if not shown.label and name not in values:
         return field.default if shown.served is None else shown.served
     value = values[name] if shown.form else values.get(name, field.default)
+    if value is None and field.default is None:
+        return None
     if shown.choices:
         return _chosen(name, value, [choice for _, choice in shown.choices])
     if name == "temperature":
-        return temperature(value, values.get("level_temperatures"))
+        return temperature(value, values.get(LEVELS))
     if isinstance(field.default, tuple) and not isinstance(value, tuple):
         return tuple(part.strip() for part in re.split(r"[;\n]+", value or "") if part.strip())
     low, high = bounds(field)
-    if low is not None and high is not None:
-        most = high if shown.most is None else shown.most
-        if field.annotation is int:
+    most = high if shown.most is None else shown.most
+    if low is not None and most is not None:
+        if field.annotation in (int, int | None):
             return whole_number(name, value, int(low), int(most))
         return number_within(name, value, low, most)
     return value

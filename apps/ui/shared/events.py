@@ -54,17 +54,20 @@ QUEUED: dict[str, Any] = {
 
 
 class ComponentGroup:
-    """A dataclass of components, of tuples of components and of other groups."""
+    """A dataclass of components, of other groups and of tuples of such."""
 
     def components(self) -> list[Any]:
         """All of them, as inputs or outputs of an event."""
-        return [component for part in vars(self).values() for component in _flat(part)]
+        return [component for part in vars(self).values() for component in flat(part)]
 
 
-def _flat(part: Any) -> list[Any]:
+def flat(part: Any) -> list[Any]:
+    """Components of a part of a group; none of None."""
     if isinstance(part, ComponentGroup):
         return part.components()
-    return list(part) if isinstance(part, tuple) else [part]
+    if isinstance(part, tuple):
+        return [component for each in part for component in flat(each)]
+    return [] if part is None else [part]
 
 
 def html_block(value: str, identifier: str | None = None, **options: Any) -> gr.HTML:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gradio as gr
 import numpy as np
@@ -21,13 +21,16 @@ from vflow.errors import InputError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.runner import Task
-from vflow.registry import Command, Family, resolve
+from vflow.registry import Command, Family, families, resolve
 
 from . import checks, html
 from .context import AppContext, settings_text
 from .html import reduced
 from .storage import free_name, still_there
 from .turns import work_time
+
+if TYPE_CHECKING:
+    from .task_tab import TaskForm, TaskView
 
 PREVIEW = 768  # pixels of the longer side of an upload on the page
 SETTINGS = "settings.json"
@@ -42,7 +45,7 @@ class Job:
     settings: Any
     model: Any
     name: str
-    path: Path | None
+    paths: tuple[Path, ...]
     given: Any
     results: list[Any] = field(default_factory=list)
     seconds: float = 0.0
@@ -54,6 +57,11 @@ class Job:
     @property
     def total(self) -> int:
         return self.face.task.total(self.given, self.settings)
+
+    @property
+    def steps_left(self) -> int:
+        """Results to come."""
+        return -(-(self.total - self.done) // self.face.at_once)
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Go on result by result; ``results`` grows before each step is yielded.
@@ -75,11 +83,13 @@ class Job:
         Raises:
             InputError: the folder that it lies in was cleared.
         """
-        values = self.settings.model_dump()
-        if self.total == values.get("num_samples"):
-            values["num_samples"] = self.done
+        values, facts = self.settings.model_dump(), self.face.task.facts(self.given)
+        values |= {name: facts[name] for name in values.keys() & facts.keys()}
+        if self.total == values.get(self.face.shortened):
+            values[self.face.shortened] = self.done
         record = record_class(self.face.kind)(**app.models.record(str(self.checkpoint)), **values)
-        record = record.with_command(self.face.command.name, [self.path.name] if self.path else [])
+        if not any(map(app.runs.holds, self.paths)):
+            record = record.with_command(self.face.command.name, [path.name for path in self.paths])
         with still_there(self.face.gone):
             folder.mkdir(exist_ok=True)
             self.face.write(self, folder)
@@ -88,19 +98,17 @@ class Job:
 
     def summary(self) -> str:
         """One line on what was made."""
-        drawn = counted(self.done, self.face.unit)
-        if self.done < self.total:
-            drawn = f"Stopped after {self.done} of {counted(self.total, self.face.unit)}"
         used = {name: getattr(self.settings, name, None) for name in ("temperature", "seed")}
         made = settings_text(self.checkpoint, **used)
-        return f"{drawn}{self.face.about(self)} in {self.seconds:.1f} s · {made}"
+        return f"{self.face.drawn(self)} in {self.seconds:.1f} s · {made}"
 
-    def remarks(self) -> list[str]:
-        """Further remarks for people."""
-        redrawn = sum(result.counts.redrawn for result in self.results)
+    def remarks(self, result: Any) -> list[str]:
+        """Further remarks for people on what ``save`` gave."""
+        redrawn = sum(step.counts.redrawn for step in self.results)
         again = [f"{counted(redrawn, self.face.unit)} redrawn because of non-finite values."]
-        notes = [*self.face.task.notes(self.given), *(again if redrawn else [])]
-        file = f"{self.path.name}: " if self.path and self.face.names_files else ""
+        notes = [*self.face.remarks(self, result), *self.face.task.notes(self.given)]
+        notes += again if redrawn else []
+        file = f"{self.paths[0].name}: " if self.paths and self.face.names_files else ""
         return [f"{file}{note}" for note in notes]
 
 
@@ -127,15 +135,19 @@ class Face:
     """The parts of a task's tab and endpoint that its settings do not say; those of a task without its own.
 
     Attributes:
+        joined: faces of the families whose models the command draws with, too.
         sample: its name on the page, where the command has another. noun: an input's. verb: of the button.
         downloads: labels of the result's files. outputs: their names as the endpoint gives them.
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
         names_files: remarks begin with the name of their file.
+        shortened: setting that a job stopped early has less of. at_once: samples of a result.
         most: inputs at once. added: what to add where there is none. gone: said of a result that was cleared.
         most_pixels: of a photo that the page takes; a larger one can be reduced, or an area of it chosen.
+        details: further sentences of the endpoint's help.
     """
 
     family: Family
+    joined: tuple[Face, ...] = ()
 
     sample: ClassVar[str] = ""
     noun: ClassVar[str] = "photo"
@@ -145,15 +157,29 @@ class Face:
     fits: ClassVar[bool] = False
     picks: ClassVar[bool] = False
     names_files: ClassVar[bool] = False
+    shortened: ClassVar[str] = "num_samples"
+    at_once: ClassVar[int] = 1
     most: ClassVar[int] = 20
     added: ClassVar[str] = "a photo"
     gone: ClassVar[str] = "this result has been cleared from the server; run again"
     most_pixels: ClassVar[int | None] = None
+    details: ClassVar[str] = ""
 
     @property
     def command(self) -> Command:
-        assert self.family.command
-        return self.family.command
+        command = families()[self.family.joins or self.family.name].command
+        assert command
+        return command
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Names of the families whose models the command draws with."""
+        return (self.family.name, *(face.family.name for face in self.joined))
+
+    def of(self, app: AppContext, checkpoint: str | None) -> Face:
+        """The face of a checkpoint's family; ``begin`` says what is wrong with one of another."""
+        family = app.models.family(checkpoint)
+        return next((face for face in self.joined if face.family.name == family), self)
 
     @property
     def tab(self) -> str:
@@ -169,6 +195,11 @@ class Face:
     def takes_files(self) -> bool:
         return bool(self.command.input)
 
+    @property
+    def takes_clip(self) -> bool:
+        """True if all files together are one input."""
+        return self.takes_files and self.command.item == "clip"
+
     @cached_property
     def task(self) -> Task[Any, Any, Any]:
         task: Task[Any, Any, Any] = resolve(self.family.task)
@@ -180,7 +211,7 @@ class Face:
         kind: type[Settings] = resolve(self.family.settings)
         return kind
 
-    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, path: str | None = None) -> Job:
+    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
         """Load the model and read the input.
 
         Raises:
@@ -188,12 +219,12 @@ class Face:
         """
         model = app.models.load(checkpoint, self.family.name)
         checks.check_levels(getattr(settings, "temperature", 1.0), model, checkpoint)
-        if path is None:
-            item = self.task.items(model, settings)[0]
+        paths = tuple(map(Path, files))
+        if paths:
+            item = Item(paths[0].stem.lstrip(".") or self.noun, paths)
         else:
-            item = Item(Path(path).stem.lstrip(".") or self.noun, (Path(path),))
-        given, file = self.read(model, item, settings), item.paths[0] if item.paths else None
-        job = Job(self, checkpoint, settings, model, item.name, file, given)
+            item = self.task.items(model, settings)[0]
+        job = Job(self, checkpoint, settings, model, item.name, paths, self.read(model, item, settings))
         self.check(job)
         return job
 
@@ -208,25 +239,33 @@ class Face:
             InputError: with the remedy.
         """
 
-    def paths(self, files: Sequence[str]) -> Sequence[str | None]:
-        """Inputs of an endpoint's jobs: one each, or none for a task without.
+    def paths(self, files: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Files of each of an endpoint's jobs; none for a task without.
 
         Raises:
             InputError: no input, or too many.
         """
         if self.takes_files and not files:
             raise InputError(f"no {self.noun} given; add {self.added}, or choose an example")
+        if self.takes_clip:
+            return [files]
         if len(files) > self.most:
             raise InputError(f"{len(files)} {self.noun}s; give at most {self.most} at once")
-        return files if self.takes_files else [None]
+        return [[file] for file in files] if self.takes_files else [()]
 
     def work(self, job: Job) -> int | None:
         """Cost of one result in units of its own; None where the time left is not told."""
         return None
 
-    def about(self, job: Job) -> str:
-        """Further words of the line on a result."""
-        return ""
+    def drawn(self, job: Job) -> str:
+        """Words on the samples drawn, for the line on a result."""
+        if job.done < job.total:
+            return f"Stopped after {job.done} of {counted(job.total, self.unit)}"
+        return counted(job.done, self.unit)
+
+    def remarks(self, job: Job, result: Any) -> list[str]:
+        """Remarks for people on a result, in front of those on its input."""
+        return []
 
     def write(self, job: Job, folder: Path) -> None:
         """Write the task's files, or what they are made of on demand."""
@@ -342,7 +381,11 @@ class Face:
         """HTML before the first run."""
         return self.empty()
 
-    def examples(self) -> gr.HTML | None:
+    def above(self) -> gr.HTML | None:
+        """A line above the results, emptied with them; None: there is none."""
+        return None
+
+    def examples(self, app: AppContext) -> gr.HTML | None:
         """A strip of examples below the upload box."""
         return None
 
@@ -354,7 +397,7 @@ class Face:
         """HTML after a click on a button inside the result, where it ``picks``."""
         raise NotImplementedError
 
-    def beside(self, app: AppContext, checkpoint: gr.Dropdown, results: gr.HTML, result: gr.State) -> None:
+    def beside(self, app: AppContext, form: TaskForm, view: TaskView) -> None:
         """Lay out and wire what the tab has beside the task."""
 
 

@@ -91,13 +91,6 @@ def levels_box(
     return box
 
 
-def suggested_temperature(app: AppContext, checkpoint: str | None, typed: str) -> tuple[float, Any]:
-    """Values of slider and box for a checkpoint that is chosen anew; ``typed`` is what the box holds."""
-    levels = level_temperatures(app, checkpoint)
-    per_level = gr.skip() if typed == levels else levels  # does not undo what is typed meanwhile
-    return slider_temperature(app, checkpoint), per_level
-
-
 THUMBNAIL = 144  # pixels a side; the page shows half as many
 MAX_THUMBNAILS = 24  # the files behind them are all used
 
@@ -199,31 +192,40 @@ def thumbnail(frame: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ClipUpload(ComponentGroup):
-    """Upload box for one clip."""
+class Upload(ComponentGroup):
+    """Upload box for a picture: of several the last is taken."""
 
     box: gr.File
+
+    def arrange(self, values: Updates, event: gr.EventData) -> Updates:
+        """The files that a job takes at a click, where the box in ``values`` has others."""
+        paths = paths_of(values[self.box])
+        return {self.box: paths[-1:]} if len(paths) > 1 else {}
+
+
+@dataclass(frozen=True)
+class ClipUpload(Upload):
+    """Upload box for one clip."""
+
     order: gr.State
 
     def arrange(self, values: Updates, event: gr.EventData) -> Updates:
-        """The clip's files in order at a click, where the box in ``values`` has another."""
         paths = values[self.order].of(values[self.box])
         return {} if paths == paths_of(values[self.box]) else {self.box: paths}
 
 
+def file_box(tab: str, label: str, *, ordered: bool = False) -> gr.File:
+    """Upload box of a tab."""
+    return gr.File(
+        label=label, file_count="multiple", allow_reordering=ordered, height=132, elem_id=f"vf-{tab}-files",
+        elem_classes="vf-files",
+    )  # fmt: skip
+
+
 def clip_upload(app: AppContext, tab: str) -> ClipUpload:
     """Upload box for one clip, with thumbnails whose order can be changed."""
-    files, order = (
-        gr.File(
-            label="Frames: images in order, one video, or npz",
-            file_count="multiple",
-            allow_reordering=True,
-            height=132,
-            elem_id=f"vf-{tab}-files",
-            elem_classes="vf-files",
-        ),
-        gr.State(FileOrder()),
-    )
+    files = file_box(tab, "Frames: images in order, one video, or npz", ordered=True)
+    order = gr.State(FileOrder())
     thumbnails = html_block("", f"vf-{tab}-list", js_on_load=ON_CLICK, elem_classes="vf-strip")
     with gr.Row(visible=False, elem_classes="vf-order") as buttons:
         add = gr.UploadButton("Add files", file_count="multiple", size="sm", min_width=90)

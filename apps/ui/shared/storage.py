@@ -89,6 +89,10 @@ class RunStore:
         self._lock = threading.Lock()
         self._running: set[Path] = set()
 
+    def holds(self, path: Path) -> bool:
+        """True for a file of a run, which nobody uploaded."""
+        return path.is_relative_to(self._root)
+
     def new_folder(self) -> Path:
         """A new private folder; makes room by removing old ones."""
         self.remove_old()

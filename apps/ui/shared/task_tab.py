@@ -7,16 +7,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 from pydantic.fields import FieldInfo
 
-from vflow.config.settings import Settings, Shown, bounds
+from vflow.config.settings import Shown, bounds
 from vflow.errors import VflowError
 
 from . import checks, examples
-from .context import AppContext, Tab
+from .checks import LEVELS
+from .context import AppContext, Tab, sentences
 from .estimate import Estimate
 from .events import (
     ON_CLICK,
@@ -32,25 +33,31 @@ from .events import (
     Trigger,
     Updates,
     View,
+    flat,
     html_block,
+    no_changes,
     run_place,
     unless_empty,
     wire_clear,
     wire_jobs,
 )
-from .faces import Face, checked
+from .faces import Face, Job, checked
 from .fit import fit_line, wire_fit
 from .forms import (
     SLIDER_WITH_LEVELS,
     Seed,
+    Upload,
+    clip_upload,
+    file_box,
+    level_temperatures,
     levels_box,
     no_model_banner,
     paths_of,
     slider_temperature,
-    suggested_temperature,
     temperature_slider,
 )
 from .html import duration, progress
+from .jobs import Clock
 from .turns import Turn
 
 Expected = Callable[..., float | None]
@@ -60,12 +67,16 @@ Expected = Callable[..., float | None]
 class TaskForm(ComponentGroup):
     """Inputs of the tab: a component for each setting that the page shows, files, and the checkpoint."""
 
-    def __init__(self, app: AppContext, face: Face, files: gr.File | None) -> None:
-        self.app, first = app, app.models.default(face.family.name)
-        self.kind: type[Settings] = face.kind
-        self.files, self.parts, self.seed = files, dict[str, Any](), None
+    continues: ClassVar[bool] = False
+    """Buttons inside a result begin a job that goes on from a part of it."""
+
+    def __init__(self, app: AppContext, face: Face, upload: Upload | None) -> None:
+        self.app, self.face, first = app, face, app.models.default(*face.families)
+        self.upload, self.files = upload, upload.box if upload else None
+        self.parts, self.seed = dict[str, Any](), None
+        fields = face.of(app, first).kind.model_fields
         with gr.Group(elem_classes="vf-card"):
-            for name, field in face.kind.model_fields.items():
+            for name, field in fields.items():
                 if not (shown := Shown.of(field)).label or not shown.form:
                     continue
                 if name == "seed":
@@ -75,33 +86,63 @@ class TaskForm(ComponentGroup):
                     self.parts[name] = temperature_slider(app, first, info)
                 else:
                     self.parts[name] = control(name, field, shown)
-            names = app.models.names(face.family.name)
-            self.checkpoint = gr.Dropdown(names, value=first, label="Checkpoint", interactive=True)
+            self.checkpoint = gr.Dropdown(
+                app.models.names(*face.families), value=first, label="Checkpoint", interactive=True,
+                info=app.video_summary(first) or None,
+            )  # fmt: skip
 
-    def advanced(self) -> gr.Accordion | None:
+    def advanced(self) -> None:
         """Lay out what stands below the button: temperatures per level, where there are such."""
         slider, app, checkpoint = self.parts.get("temperature"), self.app, self.checkpoint
-        last = slider and Shown.of(self.kind.model_fields["temperature"]).levels
-        if slider and not last:
-            checkpoint.change(partial(slider_temperature, app), checkpoint, slider, **QUICK)
-        if not slider or not last:
-            return None
-        with gr.Accordion("Advanced", open=False) as accordion:
-            box = self.parts["level_temperatures"] = levels_box(app, checkpoint.value, slider, last)
-        suggested = partial(suggested_temperature, app)
-        checkpoint.change(suggested, [checkpoint, box], [slider, box], **QUICK)
-        return accordion
+        if not slider:
+            return
+        if last := Shown.of(self.face.kind.model_fields["temperature"]).levels:
+            with gr.Accordion("Advanced", open=False):
+                self.parts[LEVELS] = levels_box(app, checkpoint.value, slider, last)
+                self.further()
+
+        def chosen(values: Updates) -> Updates:
+            changes = self.suited(values[checkpoint])
+            if LEVELS in self.parts and changes[self.parts[LEVELS]] == values[self.parts[LEVELS]]:
+                del changes[self.parts[LEVELS]]  # does not undo what is typed meanwhile
+            return changes
+
+        inputs = {part for part in (checkpoint, self.parts.get(LEVELS)) if part}
+        checkpoint.change(chosen, inputs, [checkpoint, *self.parts.values()], **QUICK)
+
+    def further(self) -> None:
+        """Lay out what else is under Advanced."""
+
+    def suited(self, checkpoint: str | None) -> Updates:
+        """The form as it suits a checkpoint that is chosen anew."""
+        changes: Updates = {self.parts["temperature"]: slider_temperature(self.app, checkpoint)}
+        if LEVELS in self.parts:
+            changes[self.parts[LEVELS]] = level_temperatures(self.app, checkpoint)
+        return changes
 
     def components(self) -> list[Any]:
-        seed = self.seed.components() if self.seed else []
-        return [*([self.files] if self.files else []), *self.parts.values(), *seed, self.checkpoint]
+        return flat((self.upload, *self.parts.values(), self.seed, self.checkpoint))
+
+    def given(self, values: Updates) -> dict[str, Any]:
+        """Values of settings, by their names."""
+        given = {name: values[part] for name, part in self.parts.items()}
+        return given | ({"seed": self.seed.draw(values)} if self.seed else {})
 
     def settings(self, values: Updates) -> Any:
         """Settings in the form's values; raises as ``checked``."""
-        given = {name: values[part] for name, part in self.parts.items()}
-        if self.seed:
-            given["seed"] = self.seed.draw(values)
-        return checked(self.kind, given)
+        return checked(self.face.of(self.app, values[self.checkpoint]).kind, self.given(values))
+
+    def example(self, values: Updates, index: int) -> Updates:
+        """The form filled in from an example."""
+        return {self.files: [examples.copy_to_cache(self.face.example(index), self.app.cache)]}
+
+    def continued(self, values: Updates, result: Any, index: int) -> Updates:
+        """Values of a job that goes on from a part of a result, where the form ``continues``.
+
+        Raises:
+            InputError: the result was cleared.
+        """
+        raise NotImplementedError
 
     def paths(self, values: Updates) -> list[str]:
         """Files in the box."""
@@ -127,54 +168,64 @@ class TaskView(View):
     """Outputs of the tab, and the result on the page."""
 
     result: gr.State
-    estimates: tuple[Estimate, ...]
+    estimate: Estimate | None
+    above: gr.HTML | None = None
 
-    def components(self) -> list[Any]:
-        lines = [part for line in self.estimates for part in line.components()]
-        return [*self.bar.components(), self.results, *self.downloads.components(), self.result, *lines]
+    def cleared(self) -> Updates:
+        """Nothing above the results."""
+        return {self.above: ""} if self.above else {}
+
+    def nothing(self, placeholder: str) -> Updates:
+        return {**super().nothing(placeholder), **self.cleared()}
 
 
-def task_tab(title: str, identifier: str, face: Face, expected: Expected | None = None) -> Tab:
+def task_tab(
+    title: str,
+    identifier: str,
+    face: Face,
+    expected: Expected | None = None,
+    form: type[TaskForm] = TaskForm,
+) -> Tab:
     """The tab of a task; with ``expected`` it says how long a longer run will take."""
-    return Tab(title, identifier, partial(_build, face, expected))
+    return Tab(title, identifier, partial(_build, face, expected, form))
 
 
-def _build(face: Face, expected: Expected | None, app: AppContext) -> None:
-    family, tab, strip = face.family.name, face.tab, None
-    no_model_banner(app, family)
+def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: AppContext) -> None:
+    tab, upload, line, strip = face.tab, None, None, None
+    no_model_banner(app, *face.families)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = line = None
             if face.takes_files:
-                files = gr.File(
-                    label=face.noun.capitalize(),
-                    file_count="multiple",
-                    height=132,
-                    elem_id=f"vf-{tab}-files",
-                    elem_classes="vf-files",
+                upload = (
+                    clip_upload(app, tab)
+                    if face.takes_clip
+                    else Upload(file_box(tab, face.noun.capitalize()))
                 )
                 line = fit_line(tab) if face.fits else None
-                strip = face.examples()
-            place = run_place() if files else None  # in front of the settings, below the files
-            form = TaskForm(app, face, files)
+                strip = face.examples(app)
+            place = run_place() if upload else None  # in front of the settings, below the files
+            form = kind(app, face, upload)
+            decides = [part for name, part in form.parts.items() if name != "temperature"]
             form.advanced()
-            estimates: tuple[Estimate, ...] = ()
+            estimate = None
             with place or nullcontext():
-                buttons = Buttons.row(face.verb, tab, ready=app.models.default(family) is not None)
-                if expected and files:
-                    decides = [part for name, part in form.parts.items() if name != "temperature"]
-                    parts = [form.checkpoint, files, *decides]
-                    estimates = (Estimate(app, tab, parts, partial(expected, app)),)
+                buttons = Buttons.row(face.verb, tab, ready=form.checkpoint.value is not None)
+                if expected and upload:
+                    decides = [form.checkpoint, upload.box, *decides]
+                    estimate = Estimate(app, tab, decides, partial(expected, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, tab)
+            above = face.above()
             results = html_block(face.opening(app), f"vf-{tab}-results", js_on_load=ON_CLICK + ON_PAYLOAD)
-            view = TaskView(bar, results, Downloads.below(*face.downloads), gr.State(None), estimates)
-    face.beside(app, form.checkpoint, view.results, view.result)
-    if files and line:
-        wire_fit(app, line, files, form.checkpoint, family)
+            downloads = Downloads.below(*face.downloads)
+            view = TaskView(bar, results, downloads, gr.State(None), estimate, above)
+    for each in (face, *face.joined):
+        each.beside(app, form, view)
+    if upload and line:
+        wire_fit(app, line, upload.box, form.checkpoint, *face.families)
     jobs = _wire_jobs(app, face, form, view, strip)
-    if files:
-        _wire_upload(app, face, files, view, jobs)
+    if upload and not face.takes_clip:
+        _wire_upload(app, face, upload.box, view, jobs)
     if face.picks:
         view.results.select(_picking(app, face), view.result, view.results, **QUICK)
 
@@ -237,19 +288,26 @@ def _wire_jobs(
         steps = _steps(app, face, form, view, values, should_stop)
         yield from view.bar.with_errors(app, form.paths(values), steps, view.nothing(face.empty()))
 
-    def take_last(values: Updates, event: gr.EventData) -> Updates:
-        paths = form.paths(values)
-        return {form.files: paths[-1:]} if len(paths) > 1 else {}
+    def go_on(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        steps = continued(values, int(event.index), should_stop)
+        yield from view.bar.with_errors(app, (), steps, view.nothing(face.empty()))
+
+    def continued(values: Updates, index: int, should_stop: ShouldStop) -> Steps:
+        known = form.continued(values, values[view.result], index)
+        yield from _steps(app, face, form, view, known, should_stop)
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
-        return {form.files: [examples.copy_to_cache(face.example(int(event.index)), app.cache)]}
+        return form.example(values, int(event.index))
 
-    triggers = [Trigger(view.bar.buttons.run.click, run, take_last)]
+    arrange = form.upload.arrange if form.upload else no_changes
+    triggers = [Trigger(view.bar.buttons.run.click, run, arrange)]
     if strip:
         triggers.append(Trigger(strip.select, run, load_example))
+    if form.continues:
+        triggers.append(Trigger(view.results.select, go_on))
     inputs = form.components()
     outputs = [*view.components(), *inputs]
-    jobs = wire_jobs(app, face.tab, view.bar, triggers, inputs, outputs, about=form.files)
+    jobs = wire_jobs(app, face.tab, view.bar, triggers, [*inputs, view.result], outputs, about=form.files)
     if form.files:
         wire_clear(form.files, view, jobs, face.empty())
     return jobs
@@ -260,44 +318,46 @@ def _steps(
 ) -> Steps:
     """One job on the page: yields updates after every result."""
     settings, checkpoint = form.settings(values), values[form.checkpoint]
-    status, buttons, unit = view.bar.status, view.bar.buttons, face.unit
-    label = f"{unit.capitalize()}s drawn"
-    path = face.paths(form.paths(values)[:1])[0]
-    yield Turn.READ if path else Turn.COMPUTE
-    reading = f"Reading the {face.noun}…" if path else "Drawing…"
+    face, status, buttons = face.of(app, checkpoint), view.bar.status, view.bar.buttons
+    label = f"{face.unit.capitalize()}s drawn"
+    files = face.paths(form.paths(values))[0]
+    yield Turn.READ if files else Turn.COMPUTE
+    reading = f"Reading the {face.noun}…" if files else "Drawing…"
     seed = {form.seed.value: settings.seed} if form.seed else {}
-    yield {status: progress(0, 1, reading, label), **seed, **buttons.working()}
-    job = face.begin(app, checkpoint, settings, path)
-    if path:
+    yield {status: progress(0, 1, reading, label), **seed, **view.cleared(), **buttons.working()}
+    job = face.begin(app, checkpoint, settings, files)
+    if files:
         yield Turn.COMPUTE
-    total, work = job.total, face.work(job)
-    yield {status: progress(0, total, f"{unit.capitalize()} 1 of {total}", label)}
+    work = face.work(job)
     clock = app.jobs.clock(str(checkpoint), work) if work else None
+    yield _step_done(view, job, clock)
     for _ in job.advance(should_stop):
-        rest = ""
         if clock:
             clock.frame_done()
-            remaining = clock.remaining(total - job.done)
-            rest = f" · about {duration(remaining)} left" if remaining and job.done < total else ""
-        text = f"{unit.capitalize()} {min(job.done + 1, total)} of {total}{rest}"
-        live = face.live(job)
-        yield {
-            status: progress(job.done, total, text, label),
-            **({} if live is None else {view.results: live}),
-        }
+        yield _step_done(view, job, clock)
     if not job.done:
-        yield view.bar.stopped(f"Stopped before the first {unit}.")
+        emptied = {} if face.live(job) is None else view.nothing(face.empty())
+        yield {**emptied, **view.bar.stopped(f"Stopped before the first {face.unit}.")}
         return
-    yield {status: progress(job.done, total, "Writing the files…", label), **buttons.finishing()}
+    yield {status: progress(job.done, job.total, "Writing the files…", label), **buttons.finishing()}
     with app.runs.job_folder() as folder:
         result = job.save(app, folder)
         for _ in face.archive(folder, [result]):
             pass
-    lines = [line.after(values) for line in view.estimates]
     yield {
         view.results: face.shown(job, result),
         view.result: result,
-        **{part: text for line in lines for part, text in line.items()},
+        **(view.estimate.after(values) if view.estimate else {}),
         **view.downloads.show(*face.files(result)),
-        **view.bar.done(job.summary(), job.remarks()),
+        **view.bar.done(job.summary(), sentences(job.remarks(result))),
     }
+
+
+def _step_done(view: TaskView, job: Job, clock: Clock | None) -> Updates:
+    """The page after a result, and before the first."""
+    remaining, live = clock and clock.remaining(job.steps_left), job.face.live(job)
+    unit, total = job.face.unit.capitalize(), job.total
+    rest = f" · about {duration(remaining)} left" if remaining else ""
+    text = f"{unit} {min(job.done + 1, total)} of {total}{rest}"
+    shown = {} if live is None else {view.results: live}
+    return {view.bar.status: progress(job.done, total, text, f"{unit}s drawn"), **shown}

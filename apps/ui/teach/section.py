@@ -10,7 +10,6 @@ import gradio as gr
 from vflow.catalog import AUTO
 from vflow.errors import VflowError
 
-from ..predict.kinds import FAMILIES
 from ..shared.context import AppContext, to_gradio_error
 from ..shared.events import QUICK, html_block
 from ..shared.forms import paths_of
@@ -26,8 +25,8 @@ INTRODUCTION = (
 )
 
 
-def build(app: AppContext, checkpoint: gr.Dropdown) -> None:
-    """Lay out the section; ``checkpoint`` is the form's choice, which gets the taught model."""
+def build(app: AppContext, checkpoint: gr.Dropdown, *families: str) -> None:
+    """Lay out the section; ``checkpoint``, a choice of ``families``, gets the taught model."""
     teacher = Teacher(app)
     with gr.Accordion("Teach it your own film", open=False, elem_id="vf-teach"):
         gr.Markdown(INTRODUCTION)
@@ -62,7 +61,7 @@ def build(app: AppContext, checkpoint: gr.Dropdown) -> None:
             return _live(look(handle.run)), *(gr.update() for _ in range(5))
         packed, choice = teacher.finish(handle.run), gr.update()
         if packed:
-            choice = gr.update(choices=[*app.models.names(*FAMILIES), handle.run.name], value=handle.run.name)
+            choice = gr.update(choices=[*app.models.names(*families), handle.run.name], value=handle.run.name)
         shown = gr.update(value=str(packed) if packed else None, visible=packed is not None)
         text = _ended(look(handle.run), verdict(handle.run), taught=packed is not None)
         return text, gr.Timer(active=False), *_buttons(busy=False), shown, choice

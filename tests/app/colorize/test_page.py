@@ -50,7 +50,7 @@ def page_of(app: AppContext) -> Page:
     form = Form.__new__(Form)
     parts = {name: name for name in ("num_samples", "temperature", "level_temperatures")}
     vars(form).update({name: name for name in ("files", "state", "checkpoint", "reach")})
-    vars(form).update(kind=FACE.kind, parts=parts, seed=named(Seed, "value", "randomize"))
+    vars(form).update(app=app, face=FACE, parts=parts, seed=named(Seed, "value", "randomize"))
     view = named(View, "photos", "editor", "compare", "tools", "cards", bar=bar, downloads=downloads)
     return Page(app, form, view, "strength")  # type: ignore[arg-type]
 
@@ -223,7 +223,7 @@ def test_downloads_of_lost_colours_say_so(context: AppContext, photos: list[str]
 def test_a_large_photo_is_drawn_at_once_and_joined_with_progress(context: AppContext, tmp_path: Path) -> None:
     path, size = tmp_path / "large.png", (1500, 2000)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, size, np.uint8)).save(path)
-    job = FACE.begin(context, "mine", ColorSettings(num_samples=1), str(path))
+    job = FACE.begin(context, "mine", ColorSettings(num_samples=1), [str(path)])
     assert list(job.advance(never)) == [None]
     assert not job.given.photo._enlargers, "colours are drawn before every pixel is looked at"
     with context.runs.job_folder() as folder:

@@ -50,7 +50,7 @@ def test_no_name_leads_out_of_the_archive(tmp_path: Path) -> None:
         for number, name in enumerate(("...png", "..png", "...jpg", "bay.png")):
             path = tmp_path / name
             Image.fromarray(np.full((12, 16), 90 + number, np.uint8)).save(path, "PNG")
-            job = FACE.begin(app, "mine", ColorSettings(num_samples=1), str(path))
+            job = FACE.begin(app, "mine", ColorSettings(num_samples=1), [str(path)])
             assert list(job.advance(lambda: False)) == [None]
             photos.append(job.save(app, folder / str(number)))
     zipped = tmp_path / "all.zip"

@@ -22,5 +22,5 @@ def test_digits_of_several_classes_make_one_sheet() -> None:
 def test_the_summary_tells_the_settings() -> None:
     settings = checked(FACE.kind, {"label": "3", "num_samples": 2, "temperature": 0.7, "seed": 5})
     chunk = Chunk(3, 0, np.zeros((2, 28, 28), np.uint8), Counts())
-    job = Job(FACE, "mine", settings, None, "digits", None, (3,), [chunk], seconds=1.25)
+    job = Job(FACE, "mine", settings, None, "digits", (), (3,), [chunk], seconds=1.25)
     assert job.summary() == "2 digits in 1.2 s · mine, temperature 0.7, seed 5"

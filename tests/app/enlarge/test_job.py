@@ -39,7 +39,7 @@ def app(tmp_path: Path) -> AppContext:
 
 def begin(app: AppContext, path: Path, **changes: object) -> Job:
     settings = {"scale": 2, "num_samples": 2, "temperature": 0.5, "seed": 1, **changes}
-    return FACE.begin(app, "tiny", checked(FACE.kind, settings), str(path))
+    return FACE.begin(app, "tiny", checked(FACE.kind, settings), [str(path)])
 
 
 def enlarge(app: AppContext, path: Path, **changes: object) -> Result:

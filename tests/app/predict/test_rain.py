@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zipfile
 from pathlib import Path
@@ -12,10 +13,10 @@ from playwright.sync_api import expect
 
 import vflow
 from apps.ui.predict import rain, rain_html
-from apps.ui.predict.job import Request
-from apps.ui.predict.rain import RainJob, RainResult, ask
-from apps.ui.predict.tab import expected_seconds
+from apps.ui.predict.rain import RainResult, ask
+from apps.ui.predict.tab import FACE, expected_seconds
 from apps.ui.shared.context import AppContext
+from apps.ui.shared.faces import SETTINGS, Job, checked
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -29,7 +30,7 @@ from vflow.pipelines.batch.records import read_record, record_class
 from vflow.pipelines.batch.tasks import RunnerTask
 from vflow.pipelines.nowcast import CHUNK, MEMBERS
 from vflow.pipelines.video.task import NOWCAST
-from vflow.tasks.video.settings import NowcastSettings, PredictSettings
+from vflow.tasks.video.settings import NowcastSettings
 
 HEIGHT, WIDTH = 48, 64
 
@@ -55,12 +56,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
     return AppContext(ModelStore([folder / "models"]), RunStore(runs), Jobs(), folder)
 
 
-def finished(app: AppContext, path: Path) -> tuple[RainJob, RainResult]:
-    settings = PredictSettings(num_frames=3, num_samples=6)
-    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, start=0))
-    steps = [job.done for _ in job.advance(lambda: False)]
-    assert steps == [4, 6] and job.steps_left == 0
-    return job, job.save(app)
+def begin(app: AppContext, *paths: Path, **changes: object) -> Job:
+    face = FACE.of(app, "rain")
+    values = {"num_frames": 3, "num_samples": 6, "temperature": 1.0, "seed": 0, "fps": 4, **changes}
+    return face.begin(app, "rain", checked(face.kind, values), [str(path) for path in paths])
+
+
+def finished(app: AppContext, path: Path) -> tuple[Job, RainResult]:
+    job = begin(app, path, context_at="start")
+    steps = [(job.done, job.steps_left) for _ in job.advance(lambda: False)]
+    assert steps == [(4, 1), (6, 0)]
+    return job, job.save(app, app.runs.new_folder())
 
 
 def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppContext, tmp_path: Path) -> None:
@@ -74,18 +80,25 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     model = app.models.load("rain")
     again = vflow.nowcast(model, source["frames"][:4], valid=source["valid"], num_frames=3, num_samples=6)
     np.testing.assert_array_equal(saved["frames"][..., 0], again.frames)
-    with zipfile.ZipFile(result.archive) as archive:
+    with zipfile.ZipFile(job.face.files(result)[1]) as archive:
         assert {"future_06.mp4", "mean.mp4", "chance.mp4"} <= set(archive.namelist())
-    record = read_record(result.settings, record_class(NowcastSettings))
+    record = read_record(result.folder / SETTINGS, record_class(NowcastSettings))
     task = RunnerTask(model, record, runner=NOWCAST)
     for number, file in enumerate((path, result.native)):  # of the upload, and of the download
         task.run(Item("radar", (file,)), tmp_path / str(number))
         again = np.load(tmp_path / str(number) / "futures.npz")
         np.testing.assert_array_equal(again["frames"], saved["frames"])
-    page = rain_html.player(job, result)
+    page = job.face.shown(job, result)
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
-    assert rain_html.remarks(job, result)[0].startswith("Against what really happened: CRPS ")
-    assert result.future(5).frames.shape == (4 + 3, HEIGHT, WIDTH)
+    assert job.remarks(result)[0].startswith("Against what really happened: CRPS ")
+    assert "used 4 of 10 frames" in job.remarks(result)
+    on = begin(app, result.continuation(5))
+    newest = np.concatenate([job.given.context, job.results[-1].frames[-1]])[-4:]
+    assert np.array_equal(on.given.context, newest) and np.array_equal(on.given.valid, job.given.valid)
+    assert list(on.advance(lambda: False))
+    further = on.save(app, app.runs.new_folder())
+    commands = ["command" in json.loads((each.folder / SETTINGS).read_text()) for each in (result, further)]
+    assert commands == [True, False], "nobody else has the file"
     with pytest.raises(InputError, match="member 7: 6 members to continue from"):
         result.future(6)
 
@@ -98,8 +111,8 @@ def test_the_time_of_a_forecast_follows_from_the_size_of_the_radar(
     with monkeypatch.context() as patched:
         patched.setattr(time, "monotonic", lambda: next(now))
         app.jobs.clock("rain", rain.step_work(3, HEIGHT * WIDTH)).frame_done()
-    assert expected_seconds(app, "rain", 2 * CHUNK, 3, [path]) == pytest.approx(20)
-    assert expected_seconds(app, "rain", 2 * CHUNK, 3, []) is None, "its size is not known"
+    assert expected_seconds(app, "rain", [path], 2 * CHUNK, 3) == pytest.approx(20)
+    assert expected_seconds(app, "rain", [], 2 * CHUNK, 3) is None, "its size is not known"
 
 
 def test_what_is_unknown_stays_grey_on_the_map_of_chances() -> None:
@@ -107,7 +120,9 @@ def test_what_is_unknown_stays_grey_on_the_map_of_chances() -> None:
     valid[0, 0] = False
     colored = rain.color_chance(np.array([[0, 0, 255], [128, 0, 0]], np.uint8), valid)
     assert tuple(colored[0, 0]) == UNKNOWN_COLOR
-    assert [tuple(colored[at]) for at in ((0, 1), (0, 2))] == [color for _, color in rain.CHANCE_COLORS[::2]]
+    assert [tuple(colored[at]) for at in ((0, 1), (0, 2))] == [
+        color for _, color in rain_html.CHANCE_COLORS[::2]
+    ]
 
 
 def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) -> None:
@@ -143,28 +158,23 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
 def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
     app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = PredictSettings(num_frames=3, num_samples=2)
-
-    def begin(*paths: Path) -> RainJob:
-        return RainJob.begin(app, Request("rain", [str(path) for path in paths], settings, 4))
-
     with np.load(radar(tmp_path / "slow.npz")) as file:
         time = np.datetime64("2017-01-31T09:45") + np.arange(10) * np.timedelta64(15, "m")
         np.savez(tmp_path / "slow.npz", time=time, **file)
     with pytest.raises(InputError, match=r"^slow\.npz: frames 15 minutes apart; this model knows steps of 5"):
-        begin(tmp_path / "slow.npz")
+        begin(app, tmp_path / "slow.npz")
     with pytest.raises(InputError, match=r"^short\.npz: 3 frames; a nowcast needs the last 4"):
-        begin(radar(tmp_path / "short.npz", 3))
+        begin(app, radar(tmp_path / "short.npz", 3))
     path = radar(tmp_path / "radar.npz")
     for paths in ((tmp_path / "a.gif",), (path, path)):
         with pytest.raises(InputError, match=r"^(a\.gif|radar\.npz): give one npz"):
-            begin(*paths)
+            begin(app, *paths)
     monkeypatch.setattr(rain, "MAX_DRAWN", 1000)
     with pytest.raises(InputError, match="ask for fewer"):
-        begin(path)
+        begin(app, path)
     monkeypatch.setattr(rain, "MAX_PIXELS", 1000)
     with pytest.raises(InputError, match="64×48 pixels"):
-        begin(path)
+        begin(app, path)
 
 
 TWO_QUESTIONS = """() => {

@@ -116,11 +116,11 @@ def test_clear_while_the_previews_are_written_leaves_an_empty_page(app: App, sti
     app.upload(stills[0])
     app.settings(futures=16, frames=6)
     with app.until_answered():
-        app.page.evaluate(CLEARED_WHEN, "Writing previews…")
+        app.page.evaluate(CLEARED_WHEN, "Writing the files…")
     app.page.evaluate(SETTLED)
     expect(app.page.locator("#vf-predict-status .vf-status p")).to_have_text("Ready.")
     expect(app.page.locator("#vf-predict-run")).to_be_enabled()
-    app.page.locator("#vf-results .vf-empty").wait_for()
+    app.page.locator("#vf-predict-results .vf-empty").wait_for()
 
 
 def test_a_future_fills_the_window_with_files_of_its_own(
@@ -323,7 +323,7 @@ LEFT_FOR_A_FIELD = MOVED_BY_TEXTS.replace(
     "await", "document.querySelector('input[type=number]').focus(); await"
 )
 CONTINUED = """async () => {
-    const results = document.querySelector("#vf-results");
+    const results = document.querySelector("#vf-predict-results");
     results.innerHTML = '<button class="vf-continue"></button><button class="vf-play"></button>';
     results.firstChild.focus();
     results.firstChild.click();

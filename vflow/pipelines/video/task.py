@@ -123,7 +123,9 @@ class Nowcast(Predict):
         check_given(sequence.frames, config, name)
         sequence.check_minutes(config.minutes, name)
         given, rest = given_frames(sequence.frames, config.context, settings.begins)
-        return Radar(given, sequence.valid, rest, _changed(settings, given))
+        count, used = len(sequence.frames), len(given)
+        notes = () if count == used else (f"used {used} of {count} frames",)
+        return Radar(given, sequence.valid, rest, (*notes, *_changed(settings, given)))
 
     def iterate(
         self, model: nn.Module, given: Any, settings: PredictSettings, should_stop: ShouldStop = never

@@ -11,14 +11,13 @@ from vflow.config.settings import SEED, Samples, Seed, Settings, Shown, Temperat
 
 AUGMENTED_LAST = "the augmented dimensions, if the model has any"
 Frames = Annotated[WholeNumber, Field(ge=1, le=MAX_FRAMES)]
-Futures = Annotated[Samples, Shown("Futures", most=32)]
 Ahead = Annotated[Frames, Shown("Frames", most=60)]
 
 
 class PredictSettings(Settings):
     """Futures of a clip, and their files."""
 
-    num_samples: Futures = 8
+    num_samples: Annotated[Samples, Shown("Futures", most=32)] = 8
     """Samples per clip (8; members of rain 20)"""
     num_frames: Ahead = 10
     """Frames per future (10; of rain 6)"""
@@ -29,7 +28,7 @@ class PredictSettings(Settings):
     """Names the noise."""
     context_at: Annotated[Literal["start", "end"] | None, Shown()] = None
     """Frames of a clip that the model sees: those at its end (the default), or at its start."""
-    start: Annotated[int | None, Field(ge=0, strict=True), Shown("Start", form=False)] = None
+    start: Annotated[int | None, Field(ge=0, strict=True), Shown("Start", most=10**6, form=False)] = None
     """First frame that the model sees, counted from 0 at its rate, in place of --context-at."""
     format: Annotated[Literal["mp4", "webm", "gif", "png", "npz"], Shown(served="npz")] = "mp4"
     """mp4, webm, gif: enlarged previews; png, npz: native pixels."""
@@ -49,5 +48,5 @@ class PredictSettings(Settings):
 class NowcastSettings(PredictSettings):
     """Members of a rain forecast, and their files."""
 
-    num_samples: Futures = 20
+    num_samples: Annotated[Samples, Shown("Members", most=32)] = 20
     num_frames: Ahead = 6
