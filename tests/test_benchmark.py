@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from scripts.benchmarks import timing
+from scripts.benchmarks import tables, timing
 from scripts.benchmarks.floor import floor
 from scripts.benchmarks.models import UnconditionalGlow, glow_config, images, started, without_tricks
 from scripts.benchmarks.sample import targets
@@ -89,3 +90,11 @@ def test_sampled_frames_are_scored_with_all_the_past_there_is(name: str) -> None
     batch = targets(model, context, torch.randint(256, (2, 5, *image), dtype=torch.uint8))
     assert batch.window.tolist() == [[1, 2, 3, 3, 3]] * 2  # one frame is the least, three the most
     assert model(batch).isfinite().all()
+
+
+def test_a_mixture_has_as_many_components_as_held_out_rows_ask_for() -> None:
+    random = np.random.default_rng(0)
+    rows = 10.0 * random.integers(0, 3, (900, 1)) + random.normal(size=(900, 2)) * (1, 0.1)
+    held = np.arange(600) % 5 == 0
+    entropy = np.log(3) + np.log(2 * np.pi * np.e) + np.log(0.1)
+    assert tables.mixture_nats(rows[:600], rows[600:], held) == pytest.approx(entropy, abs=0.1)
