@@ -3,7 +3,7 @@
 python scripts/ladder.py --minutes 10 --output runs/ladder
 
 On moving shapes, whose every pixel is known; all figures are on validation clips. A rung that has a result in
---output is not trained again. Writes docs/results/ladder.json and docs/figures/ladder.png.
+--output is not trained again. Writes docs/figures/ladder.json and docs/figures/ladder.png.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ KEPT = (
 CLIPS, FUTURES, FRAMES = 32, 8, 4
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 SHOWN, ENLARGE = 3, 2
+USUAL = 0.6  # temperature of a picture of what the tracker accepts at none
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     set_threads(1)
     rows = {name: rung(name, arguments.output / name, arguments.minutes) for name in RUNGS}
-    with atomic_write(ROOT / "docs" / "results" / "ladder.json") as path:
+    with atomic_write(ROOT / "docs" / "figures" / "ladder.json") as path:
         path.write_text(json.dumps({"minutes": arguments.minutes, "rungs": rows}, indent=1) + "\n")
     pictures = [picture(arguments.output / name, rows[name]["temperature"]) for name in RUNGS]
     write_png(ROOT / "docs" / "figures" / "ladder.png", tiles(np.concatenate(pictures), SHOWN * (FRAMES + 1)))
@@ -97,7 +98,7 @@ def judged(folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     figures = evaluate_video(model, settings, lambda stage: lambda done, total: None).figures
     accepted = {temperature: accepted_at(model, temperature) for temperature in TEMPERATURES}
-    best = max(TEMPERATURES, key=lambda temperature: accepted[temperature])
+    best = max(TEMPERATURES, key=lambda temperature: (accepted[temperature], temperature == USUAL))
     return {key: figures[key] for key in KEPT} | {"accepted": accepted, "temperature": best}
 
 
