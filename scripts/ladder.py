@@ -1,6 +1,6 @@
 """The ladder from the paper's VideoFlow to lattices: each rung trained for equal time, then judged alike.
 
-python scripts/ladder.py --minutes 10 --output runs/ladder
+python -m scripts.ladder --output runs/ladder
 
 On moving shapes, whose every pixel is known; all figures are on validation clips. A rung that has a result in
 --output is not trained again. Writes docs/figures/ladder.json and docs/figures/ladder.png.
