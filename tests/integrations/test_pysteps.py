@@ -136,6 +136,13 @@ def test_settings_of_steps_are_taken(caplog: pytest.LogCaptureFixture) -> None:
         integration.forecast(rates(), None, LEADS, 2, n_cascades=6)
 
 
+def test_without_pysteps_its_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integration, "find_spec", lambda name: None)
+    assert integration.Options.of({"kmperpixel": 1}).kmperpixel == 1
+    with pytest.raises(ConfigError, match="ar_order: no setting of vflow's nowcasts; leave it out"):
+        integration.Options.of({"ar_order": 2})
+
+
 def test_output_is_left_out_or_timed_on_request() -> None:
     assert integration.forecast(rates(), None, 2, 2, metadata=RATE, return_output=False) is None
     members, loading, drawing = integration.forecast(rates(), None, 2, 2, metadata=RATE, measure_time=True)

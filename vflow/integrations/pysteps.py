@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Any
 
 import cv2
@@ -57,14 +58,14 @@ class Options:
         Raises:
             ConfigError: these do not have it either.
         """
-        known = {name: value for name, value in given.items() if name in {f.name for f in fields(cls)}}
-        others = sorted(set(given) - set(known))
-        unknown = [name for name in others if name not in _settings_of_peers()]
+        own = {field.name for field in fields(cls)}
+        others = sorted(given.keys() - own)
+        unknown = sorted(set(others) - _settings_of_peers()) if others else []
         if unknown:
             raise ConfigError(f"{', '.join(unknown)}: no setting of vflow's nowcasts; leave it out")
         if others:
             _log.warning("%s: without effect, a flow has no such part", ", ".join(others))
-        return cls(**known)
+        return cls(**{name: given[name] for name in own & given.keys()})
 
     def check(self, minutes: float) -> None:
         """Raises ConfigError unless pixels and time steps are the model's."""
@@ -145,6 +146,9 @@ def forecast(
 
 
 def _settings_of_peers() -> set[str]:
+    """Names of the settings of STEPS and LINDA; none without pysteps."""
+    if find_spec("pysteps") is None:
+        return set()
     from pysteps.nowcasts import linda, steps
 
     return {name for method in (steps, linda) for name in inspect.signature(method.forecast).parameters}

@@ -137,12 +137,12 @@ class TaskForm(ComponentGroup):
         return {self.files: [examples.copy_to_cache(self.face.example(index), self.app.cache)]}
 
     def continued(self, values: Updates, result: Any, index: int) -> Updates:
-        """Values of a job that goes on from a part of a result, where the form ``continues``.
+        """Values of a job that goes on from a part of a result; the form's own where it does not go on.
 
         Raises:
             InputError: the result was cleared.
         """
-        raise NotImplementedError
+        return values
 
     def paths(self, values: Updates) -> list[str]:
         """Files in the box."""
