@@ -58,6 +58,7 @@ def test_flags_that_an_evaluation_does_not_read_are_known(family: str) -> None:
     source = inspect.getsource(import_module(f"vflow.pipelines.evaluate.{names.get(family, family)}"))
     read = set(re.findall(r"settings\.(\w+)", source))
     read |= {"limit"} if "count" in read else set()
+    read |= {"num_samples", "temperature"} if "sampling" in read else set()
     read |= {"probe_clips"} if "probes" in read else set()
     opens = re.search(r"\b(locate|open_clips|open_photos|open_pairs|digits_root)\(", source)
     read |= {"train"} if opens else set()

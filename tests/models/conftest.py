@@ -86,7 +86,7 @@ FORMS: dict[str, VideoConfig] = {
         prior=LATENT_PRIOR.model_copy(update={"mixtures": 3}),
         context=2,
         pixel_map="marginal",
-        noise="learned",
+        noise="gaussian",
     ),
     "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),

@@ -158,7 +158,7 @@ def test_temperature_zero_is_one_picture_and_noise_makes_many(case: Case) -> Non
     eps = [torch.randn(2, *shape) for shape in model.latent_shapes]
     given = batch.condition[:1].expand(2, *batch.condition.shape[1:])
     still = model.decode(eps, given, [0.0] * len(eps)).raw
-    torch.testing.assert_close(still[0], still[1])
+    torch.testing.assert_close(still[0], still[1], rtol=0, atol=1e-3)  # grey levels
     loose = model.decode(eps, given, [1.0] * len(eps)).raw
     assert not torch.allclose(loose[0], loose[1])
 
