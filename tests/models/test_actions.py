@@ -66,6 +66,13 @@ def test_none_and_unknown_rows_are_the_same(model: VideoModel, batch: VideoBatch
 
 
 @torch.no_grad()
+def test_actions_in_bfloat16_are_close(model: VideoModel, batch: VideoBatch) -> None:
+    exact = model.log_likelihood(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model.log_likelihood(batch), exact, rtol=0.05, atol=0)
+
+
+@torch.no_grad()
 def test_a_window_reaches_back_as_far_as_frames_do(model: VideoModel, batch: VideoBatch) -> None:
     changed = rows(batch)
     changed[:, 0] += 3

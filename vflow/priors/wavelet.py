@@ -301,7 +301,7 @@ class WaveletPrior(nn.Module):
         if actions is not None:
             for own_past, parts in zip(found, contexts, strict=True):
                 size = own_past.planes.shape[-2:]
-                parts.append(F.interpolate(actions, size, mode="bilinear", antialias=True))
+                parts.append(F.interpolate(actions.float(), size, mode="bilinear", antialias=True))
         return [
             own_past._replace(context=torch.cat(parts, 1)) if parts else own_past
             for own_past, parts in zip(found, contexts, strict=True)
