@@ -24,8 +24,7 @@ from vflow.data.datasets.rain import event_names
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.splits import Split
 from vflow.data.rain import read_npz
-from vflow.errors import InputError
-from vflow.pipelines.selection import REFERENCES, SIDE, Reference, features, unlikeness, view
+from vflow.pipelines.selection import DIGITS, REFERENCES, SIDE, Reference, features, unlikeness, view
 
 COUNTS: dict[Split, int] = {"train": 600, "validation": 120}
 Frames = list[np.ndarray]
@@ -99,7 +98,7 @@ SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
     "shapes": shapes,
     "push": push,
     "grasp": grasp,
-    "digits": digits,
+    DIGITS: digits,
     "colorizer": photos,
     "rain": rain,
 }
@@ -154,14 +153,13 @@ def auroc(near: Sequence[float], far: Sequence[float]) -> float:
 
 
 def seen(name: str, frames: Frames) -> np.ndarray:
-    """Features of frames as the model ``name`` sees them, float64 (N, D), but for those it cannot take."""
-    values = []
-    for frame in frames:
-        try:
-            values.append(features(view(name, frame)))
-        except InputError:
-            continue
-    return np.array(values)
+    """Features of frames as the model ``name`` sees them, float64 (N, D)."""
+    return np.array([features(view(name, frame)) for frame in frames])
+
+
+def training_features(name: str, data: Path) -> np.ndarray | None:
+    """Features of a model's training frames, float64 (N, D); None of digits, which strokes tell."""
+    return None if name == DIGITS else seen(name, frames_of(name, data, "train"))
 
 
 class Separation(NamedTuple):
@@ -178,17 +176,17 @@ class Separation(NamedTuple):
     told: dict[str, float]
 
 
-def separation(name: str, training: np.ndarray, inputs: dict[str, Frames]) -> Separation:
-    """Figures of statistics of ``training``, features (N, D) of a model's training frames.
+def separation(name: str, training: np.ndarray | None, inputs: dict[str, Frames]) -> Separation:
+    """Figures of statistics of ``training``, as ``training_features`` gives it.
 
     ``inputs``: validation frames of each kind, the model's own among them: half of them set the limits, the
     figures are of the others.
     """
     half = len(inputs[name]) // 2
-    reference = Reference.fitted(training, seen(name, inputs[name][:half]))
-    near = [unlikeness(name, reference, frame) for frame in inputs[name][half:]]
+    reference = None if training is None else Reference.fitted(training, seen(name, inputs[name][:half]))
+    near = [unlikeness(name, frame, reference) for frame in inputs[name][half:]]
     far = {
-        other: [unlikeness(name, reference, frame) for frame in frames]
+        other: [unlikeness(name, frame, reference) for frame in frames]
         for other, frames in inputs.items()
         if other != name
     }
@@ -215,11 +213,13 @@ def main(data: Path) -> None:
     """Measure, print and write."""
     inputs, arrays = inputs_of(data), dict[str, np.ndarray]()
     for name in SOURCES:
-        training = seen(name, frames_of(name, data, "train"))
+        training = training_features(name, data)
         found = separation(name, training, inputs)
         for other, area in found.auroc.items():
             figures = f"AUROC {area:.4f}, told {found.told[other]:.1%}, own kept {found.kept:.1%}"
             print(f"{name} against {other}: {figures}", flush=True)
+        if training is None:
+            continue
         fitted = Reference.fitted(training, seen(name, inputs[name]))
         arrays |= {f"{name}/{part}": array for part, array in fitted._asdict().items()}
     media.write_npz(REFERENCES, **arrays)

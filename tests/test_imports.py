@@ -58,7 +58,13 @@ def test_each_outside_library_has_one_home() -> None:
         **dict.fromkeys(
             CONTAINERS, ("vflow/data", "scripts/acceptance", "scripts/pins", "scripts/fit_selection")
         ),
-        "PIL": ("vflow/data", "scripts/acceptance", "scripts/pins", "vflow/benchmarks/enlarging.py"),
+        "PIL": (
+            "vflow/data",
+            "scripts/acceptance",
+            "scripts/pins",
+            "scripts/fit_handwriting",
+            "vflow/benchmarks/enlarging.py",
+        ),
     }  # enlarging compares with Pillow's bicubic interpolation, as its protocol says
     for path in SOURCES:
         text = path.read_text()

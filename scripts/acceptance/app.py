@@ -89,13 +89,13 @@ def fit() -> Result:
     """Statistics of 600 training frames per model; limits from half of 120 validation frames; figures for the
     other half and for 120 validation frames of each other kind (scripts/fit_selection.py). Frames from
     grasp's camera are photographs, so for models of photos they do not count as another kind."""
-    from scripts.fit_selection import SOURCES, frames_of, inputs_of, seen, separation
+    from scripts.fit_selection import SOURCES, inputs_of, separation, training_features
 
     if not (place := os.environ.get("VFLOW_DATA")):
         raise NotHere("needs validation frames: VFLOW_DATA=folder with MNIST, photos, push, grasp and rain")
     data = Path(place)
     inputs = inputs_of(data)
-    found = {name: separation(name, seen(name, frames_of(name, data, "train")), inputs) for name in SOURCES}
+    found = {name: separation(name, training_features(name, data), inputs) for name in SOURCES}
     pairs = {
         (name, other): area
         for name, each in found.items()

@@ -20,12 +20,11 @@ import numpy as np
 from vflow import catalog
 from vflow.data import media
 from vflow.errors import CheckpointError, InputError
-from vflow.pipelines.digits.preprocess import prepare_digit
+from vflow.pipelines.digits import handwriting
 
 SIDE = 64
 MAX_FRAMES = 8
 MARGIN = 1.15
-MAX_GREYNESS = 0.16  # of a picture of a digit; 0.13 is the most among 60 validation digits
 REFERENCES = Path(__file__).with_suffix(".npz")
 SAME_DATA = {
     "enlarge": "colorizer",
@@ -34,6 +33,8 @@ SAME_DATA = {
     "shapes-guided": "shapes",
 }
 """Checkpoint → the one whose statistics serve for it: it was trained on the same data."""
+DIGITS = "digits"
+"""Model of digits, whose strokes tell them (``vflow.pipelines.digits.handwriting``)."""
 GENERALIST = "any"
 """Model of clips of any kind, for those that no other knows."""
 CLIP_FAMILIES = ("videoflow", "nowcast")
@@ -88,13 +89,7 @@ def _patchiness(down: np.ndarray, across: np.ndarray) -> float:
 
 
 def view(name: str, frame: np.ndarray) -> np.ndarray:
-    """A frame, uint8 (H, W, C), as the model sees it: photos without colour, digits cut out and centred.
-
-    Raises:
-        InputError: it holds no ink.
-    """
-    if name == "digits":
-        return prepare_digit(frame)[..., None]
+    """A frame, uint8 (H, W, C), as the model sees it: photos without colour."""
     in_grey = SAME_DATA.get(name, name) == "colorizer"
     return media.resize(frame[None], SIDE, SIDE, 1 if in_grey else 3)[0]
 
@@ -140,30 +135,23 @@ class Reference(NamedTuple):
         return (self.deviations(values) / self.limits).max(1)
 
 
-def greyness(frame: np.ndarray) -> float:
-    """Share of a frame's variance, 0..1, that is not between ink and paper (Otsu's classes)."""
-    grey = media.resize(frame[None], SIDE, SIDE, 1)[0, ..., 0]
-    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    values, ink = grey.astype(np.float64), grey > threshold
-    if ink.all() or not ink.any():
-        return 1.0
-    share = ink.mean()
-    between = share * (1 - share) * (values[ink].mean() - values[~ink].mean()) ** 2
-    return float(1 - between / values.var())
+def unlikeness(name: str, frame: np.ndarray, reference: Reference | None = None) -> float:
+    """Unlikeness of a frame, uint8 (H, W, C), to a model's training frames, in units of its limits.
 
-
-def unlikeness(name: str, reference: Reference, frame: np.ndarray) -> float:
-    """Unlikeness of a frame, uint8 (H, W, C), to a model's training frames, in units of its limits."""
+    Digits are told by their strokes; other models by ``reference``, which is the table's when not given.
+    """
+    if name != DIGITS:
+        known = references()[name] if reference is None else reference
+        return float(known.unlikeness(features(view(name, frame))[None])[0])
     try:
-        unlike = float(reference.unlikeness(features(view(name, frame))[None])[0])
+        return handwriting.unlikeness(frame)
     except InputError:
         return float("inf")
-    return max(unlike, greyness(frame) / MAX_GREYNESS) if name == "digits" else unlike
 
 
 @lru_cache(maxsize=1)
 def references() -> dict[str, Reference]:
-    """Statistics by the name of a shipped model, one for each kind of data."""
+    """Statistics by the name of a shipped model, one for each kind of data but digits."""
     with np.load(REFERENCES) as saved:
         names = dict.fromkeys(key.split("/")[0] for key in saved.files)
         return {name: Reference(*(saved[f"{name}/{part}"] for part in Reference._fields)) for name in names}
@@ -175,9 +163,9 @@ def unlikenesses(frames: np.ndarray, names: Iterable[str]) -> dict[str, float]:
     The median over up to eight frames; over 1 is unlike. Models whose training data are unknown are left out.
     """
     chosen = frames[np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).astype(int))]
-    known = {name: data for name in names if (data := SAME_DATA.get(name, name)) in references()}
+    known = {name: data for name in names if (data := SAME_DATA.get(name, name)) in (DIGITS, *references())}
     of_data = {
-        data: float(np.median([unlikeness(data, references()[data], frame) for frame in chosen]))
+        data: float(np.median([unlikeness(data, frame) for frame in chosen]))
         for data in dict.fromkeys(known.values())
     }
     return {name: of_data[data] for name, data in known.items()}

@@ -150,7 +150,7 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
 
     def drawing(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         if ink := values[drawn].value:
-            yield from showing(lambda *_: _from_ink(ink))(values, event, should_stop)
+            yield from showing(lambda *_: _from_ink(app, values[checkpoint], ink))(values, event, should_stop)
 
     drawn = gr.State(NewestPayload())
     uploaded = showing(
@@ -183,15 +183,19 @@ def _dropping(jobs: NewestWins) -> Callable[..., Any]:
     return drop
 
 
-def _from_ink(ink: str) -> Digit:
+def _from_ink(app: AppContext, name: str | None, ink: str) -> Digit:
     """The drawing: one byte of ink per pixel, in base64."""
-    return Digit(prepare_digit(read_ink(ink), "drawing"), "Your drawing")
+    return _judged(app, name, read_ink(ink)[None, ..., None], "drawing", "Your drawing")
 
 
 def _from_file(app: AppContext, name: str | None, path: str) -> Digit:
     clip = media.read_image(path)
-    digit = prepare_digit(clip.frames[0], clip.source)
-    return Digit(digit, clip.source, warning=digit_warning(app, name, clip.frames))
+    return _judged(app, name, clip.frames, clip.source, clip.source)
+
+
+def _judged(app: AppContext, name: str | None, frames: np.ndarray, source: str, told: str) -> Digit:
+    """The digit of a picture, uint8 (1, H, W, C), which errors call ``source`` and the page ``told``."""
+    return Digit(prepare_digit(frames[0], source), told, warning=digit_warning(app, name, frames))
 
 
 def _from_grid(result: Result | None, index: int) -> Digit:

@@ -34,9 +34,23 @@ def prepare_digit(image: Any, source: str = "image") -> np.ndarray:
     Raises:
         InputError: not a picture, or no ink in it.
     """
+    return place_ink(find_ink(image, source))
+
+
+def find_ink(image: Any, source: str = "image") -> np.ndarray:
+    """The ink of ``image``, as ``prepare_digit`` takes it: float32 (H, W), 0..255, sides at most 1024.
+
+    Raises:
+        InputError: not a picture, or no ink in it.
+    """
     ink = _despeck(_lift(_grey(image, source)))
     if not ink.any():
         raise InputError(f"{source}: no ink in it; draw one digit that stands out from its background")
+    return ink
+
+
+def place_ink(ink: np.ndarray) -> np.ndarray:
+    """Ink, float32 (H, W), cropped, scaled and centred as ``prepare_digit`` says: uint8 (28, 28)."""
     rows, columns = _extent(ink)
     long = max(np.ptp(rows), np.ptp(columns)) + 1
     margin = 1 + long // 4  # faint edges belong to the digit too
