@@ -44,6 +44,9 @@ class Form(TaskForm):
     def components(self) -> list[Any]:
         return [*super().components(), self.state, self.reach]
 
+    def usual(self, checkpoint: str | None) -> Updates:
+        return {**super().usual(checkpoint), self.reach: self.reach.value}
+
 
 @dataclass(frozen=True)
 class DownloadsOnDemand(ComponentGroup):

@@ -161,7 +161,7 @@ def _wire_jobs(page: Page, strip: gr.HTML) -> None:
         with state.turn:
             results = page.set_photos(values, [path])
             state.update(path, lambda photo: replace(photo, hints=hints))
-        return {form.files: [path], **results}
+        return {form.files: [path], **form.usual(values[form.checkpoint]), **results}
 
     triggers = [
         Trigger(view.bar.buttons.run.click, page.colorize_all, take_uploads),

@@ -79,13 +79,13 @@ class PredictForm(TaskForm):
         checkpoint = clip.checkpoint if clip.checkpoint in names else values[self.checkpoint]
         usual = self.face.of(self.app, checkpoint).kind.model_fields["num_samples"].default
         return {
+            **self.usual(checkpoint),
             self.files: [examples.copy_to_cache(path, self.app.cache) for path in clip.files],
             self.parts["num_samples"]: clip.num_samples or usual,
             self.parts["num_frames"]: clip.num_frames,
             self.start: FIRST if clip.from_start else LAST,
             self.parts["fps"]: self.app.preview_fps(checkpoint),
             self.checkpoint: checkpoint,
-            **super().suited(checkpoint),
         }
 
     def continued(self, values: Updates, result: Any, index: int) -> Updates:

@@ -133,8 +133,14 @@ class TaskForm(ComponentGroup):
         return checked(self.face.of(self.app, values[self.checkpoint]).kind, self.given(values))
 
     def example(self, values: Updates, index: int) -> Updates:
-        """The form filled in from an example."""
-        return {self.files: [examples.copy_to_cache(self.face.example(index), self.app.cache)]}
+        """The form filled in from an example, whatever it held before."""
+        files = [examples.copy_to_cache(self.face.example(index), self.app.cache)]
+        return {self.files: files, **self.usual(values[self.checkpoint])}
+
+    def usual(self, checkpoint: str | None) -> Updates:
+        """Settings but for the seed as the form opens with them, as they suit a checkpoint."""
+        changes: Updates = {part: part.value for part in self.parts.values()}
+        return changes | (TaskForm.suited(self, checkpoint) if "temperature" in self.parts else {})
 
     def continued(self, values: Updates, result: Any, index: int) -> Updates:
         """Values of a job that goes on from a part of a result; the form's own where it does not go on.

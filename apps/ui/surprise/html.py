@@ -70,10 +70,10 @@ def _findings(surprisal: Surprisal) -> str:
         )
     if surprisal.flagged:
         frames = "frame" if len(surprisal.flagged) == 1 else "frames"
-        findings.append(
-            f"The model finds {frames} {_listed([t + 1 for t in surprisal.flagged])} surprising: more so "
-            f"than {percent} of validation frames."
-        )
+        which = f"{frames} {_listed([t + 1 for t in surprisal.flagged])}"
+        if len(surprisal.flagged) == len(surprisal.frames) - surprisal.first:
+            which = "every frame"
+        findings.append(f"The model finds {which} surprising: more so than {percent} of validation frames.")
     if not findings:
         findings.append(
             f"Nothing stands out: no frame is more surprising than {percent} of validation frames, "

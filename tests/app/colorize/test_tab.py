@@ -329,6 +329,7 @@ def copy(file: Path, photo: np.ndarray, number: int) -> Path:
 
 @browser
 def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
+    tab.number("Variants", 3)
     tab.page.get_by_role("button", name="Colourise example: a cat").click()
     assert settle(tab).startswith("8 variants in ")
     assert tab.page.locator("#vf-cards img").count() == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_axe_and_the_whole_photo(opened: Opener, size: tuple[int, int], scheme: 
     assert stack.locator(".vf-after").evaluate(shown) == stack.evaluate("(box) => box.clientWidth")
     app.page.set_viewport_size({"width": size[0], "height": size[1]})
     check(app, "with the whole photo")
+
+
+@browser
+def test_an_example_has_the_settings_that_the_form_opens_with(opened: Opener) -> None:
+    app = opened_tab(opened)
+    enlarge(app, variants=1)
+    app.page.get_by_role("button", name="Enlarge example: coffee").click()
+    status = app.page.locator("#vf-enlarge-status .vf-done p")
+    expect(status).to_have_text(re.compile(r"4 variants of 960×640 in .*, seed 3"), timeout=DONE)
+    expect(app.page.get_by_role("radio", name="4×")).to_be_checked()
+    expect(app.page.get_by_label("number input for Variants").filter(visible=True)).to_have_value("4")
 
 
 LINE = "(line) => (100 * line.offsetLeft) / line.parentElement.clientWidth"

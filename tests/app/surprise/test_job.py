@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
+from apps.ui.surprise.html import _findings
 from apps.ui.surprise.job import MAX_FRAMES, Job, Request, clock_name, expected_seconds
 from tests.app.conftest import save_untrained, tiny
 from vflow.checkpoint import save_checkpoint
@@ -21,6 +23,8 @@ from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.models import build_model
+from vflow.pipelines.video.stats import ClipStatistics
+from vflow.pipelines.video.surprisal import Surprisal
 
 
 @pytest.mark.parametrize("count", [MAX_FRAMES + 5, 6])
@@ -80,3 +84,14 @@ def test_longer_clips_say_how_long_before_they_begin(tmp_path: Path) -> None:
     assert expected_seconds(app, "mine", [clips[MAX_FRAMES + 5]]) == pytest.approx((MAX_FRAMES - 1) * second)
     for paths in (None, [], [clips[1]], [str(tmp_path / "gone.npz")]):
         assert expected_seconds(app, "mine", paths) is None
+
+
+@pytest.mark.parametrize(
+    ("loud", "said"), [(range(1, 5), "finds every frame surprising"), ((2, 4), "finds frames 3 and 5 surp")]
+)
+def test_frames_that_are_all_surprising_are_not_listed(loud: Sequence[int], said: str) -> None:
+    maps = np.full((5, 2, 2), 0.5, np.float32)
+    maps[list(loud)] = 9
+    maps[0] = np.nan
+    usual = ClipStatistics(np.zeros((2, 2), np.float32), np.float32([0, 1]), np.float32([1e6]), "made up")
+    assert said in _findings(Surprisal(np.zeros((5, 2, 2, 3), np.uint8), maps, None, usual))
