@@ -23,7 +23,8 @@ def compressed(result: Compressed) -> str:
     largest = max(size.bytes for size in result.sizes if size.kind != "raw")
     raw = "three bytes a pixel" if result.frames.shape[-1] == 3 else "one byte a pixel"
     phrases = PHRASES | {"raw": raw}
-    rows = "".join(_row(size, largest, phrases.get(size.kind, "")) for size in result.sizes)
+    came = _came(result.sizes)
+    rows = "".join(_row(size, largest, came, phrases.get(size.kind, "")) for size in result.sizes)
     lead, more = _lead(result.sizes), "more " if result.notes else ""  # than reading it has changed
     return (
         f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Compressed">'
@@ -50,7 +51,7 @@ def restored(result: Restored) -> str:
 def _lead(sizes: tuple[Size, ...]) -> str:
     """A sentence that says whether to keep the file, beside the one that came and other lossless formats."""
     ours = next(size.bytes for size in sizes if size.kind == "ours")
-    came = next(size for size in sizes if size.kind in ("given", "lossy"))
+    came = _came(sizes)
     best = min((size for size in sizes if size.kind == "other"), key=lambda size: size.bytes)
     change = 1 - ours / best.bytes
     other = f"{abs(change):.0%} {'smaller' if change >= 0 else 'larger'} than {escape(best.label)}"
@@ -61,13 +62,20 @@ def _lead(sizes: tuple[Size, ...]) -> str:
     return f"<strong>{times} {name}: keep that.</strong> A lossless copy of its pixels, it is {other}."
 
 
-def _row(size: Size, largest: int, phrase: str) -> str:
+def _came(sizes: tuple[Size, ...]) -> Size:
+    """The file as it came."""
+    return next(size for size in sizes if size.kind in ("given", "lossy"))
+
+
+def _row(size: Size, largest: int, came: Size, phrase: str) -> str:
     remark = f"<small>{phrase}</small>" if phrase else ""
     share = max(100 * size.bytes / largest, 0.5)
     bar = "" if size.kind == "raw" else f'<i style="width: {share:.1f}%"></i>'  # it would dwarf the others
+    times = f"{size.bytes / came.bytes:.2g} × {escape(came.label.replace('Your', 'your'))}"
+    beside = "" if size is came or size.kind == "raw" else f"<small>{times}</small>"
     return (
         f'<tr class="vf-size-{size.kind}"><th scope="row">{escape(size.label)}{remark}</th>'
-        f"<td>{bar}</td><td>{size.bytes:,}</td></tr>"
+        f"<td>{bar}</td><td>{size.bytes:,}{beside}</td></tr>"
     )
 
 
