@@ -83,6 +83,18 @@ def _codec(model: nn.Module) -> Any:
     return model
 
 
+class WouldLose(InputError):
+    """A file whose pixels of 8 bits are not all that it holds.
+
+    Attributes:
+        loss: what would become of the rest, such as ``transparency laid on white``.
+    """
+
+    def __init__(self, message: str, loss: str) -> None:
+        super().__init__(message)
+        self.loss = loss
+
+
 class Source(NamedTuple):
     """Pixels of a file: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey.
 
@@ -106,9 +118,9 @@ def read_source(path: Path) -> Source:
     Of a video these are its frames as decoded to 8-bit RGB, each once, whatever it is made of.
 
     Raises:
-        InputError: not readable, beyond the limits, or a picture or an array that its pixels of 8 bits would
-            not give back: of more bits, CMYK, several pages, or with transparency; or an animated picture of
-            another colour space than sRGB.
+        InputError: not readable, or beyond the limits.
+        WouldLose: a picture or an array that its pixels of 8 bits would not give back: of more bits, CMYK,
+            several pages, or with transparency; or an animated picture of another colour space than sRGB.
     """
     suffix = path.suffix.lower()
     if suffix in media.ARRAY_SUFFIXES:
@@ -125,9 +137,8 @@ def read_source(path: Path) -> Source:
         return Source(_stored(frames, stream.grey), stream.fps, notes)
     photo, opacity = media.read_photo(path, convert=False)
     if opacity is not None and opacity.min() < 255:
-        raise InputError(
-            f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
-        )
+        message = f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
+        raise WouldLose(message, "transparency laid on white")
     _refuse_losses(path, photo.losses)
     return Source(_stored(photo.frames, photo.grey)[0], None, photo.notes, photo.profile)
 
@@ -135,7 +146,8 @@ def read_source(path: Path) -> Source:
 def _refuse_losses(path: Path, losses: Sequence[media.Loss]) -> None:
     """Refuse a file whose pixels as read are not all that it holds."""
     for loss in losses[:1]:
-        raise InputError(f"{path.name}: would lose information ({loss.text}); {loss.remedy} first")
+        message = f"{path.name}: would lose information ({loss.text}); {loss.remedy} first"
+        raise WouldLose(message, loss.text)
 
 
 def _stored(frames: np.ndarray, grey: bool) -> np.ndarray:

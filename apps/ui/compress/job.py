@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -13,12 +14,21 @@ import numpy as np
 from vflow.compression.codec import Progress, compress_frames, decompress_frames, made_with
 from vflow.compression.container import SUFFIX, Header, unpack
 from vflow.compression.entropy import require_coder
+from vflow.data import media
 from vflow.data.lossless import coded_bits
 from vflow.data.stills import still_bytes
 from vflow.errors import CheckpointError, InputError, VflowError
-from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, Source, read_source, write_pixels
+from vflow.pipelines.compress import (
+    CODEC_CONFIGS,
+    DEFAULTS,
+    Source,
+    WouldLose,
+    read_source,
+    write_pixels,
+)
 
 from ..shared.context import AppContext
+from ..shared.faces import reduced_size
 from ..shared.jobs import in_thread
 from ..shared.turns import work_time
 
@@ -28,6 +38,9 @@ CLOCK = "compress"
 MAX_PHOTO_PIXELS = 12_600_000  # 12 megapixels: 4 minutes of one core, and 1.4 GB
 MAX_PIXELS = 2_000_000  # of all frames of a clip
 MAX_FLOW_PIXELS = 200_000  # of clips that a video flow decodes, 5,000 pixels a second
+FEWEST_FRAMES = 16  # of a clip that is made shorter
+CONVERT, SHORTEN = "8bit", "smaller"
+"""What can be done to an upload that the page does not take; the name of its new file ends so."""
 CODED, DECODED = 0.4, 0.75  # shares of the time after which a photo is coded, and decoded again
 STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
 
@@ -41,6 +54,45 @@ class Stage(NamedTuple):
 
     text: str
     share: float
+
+
+class TooLarge(InputError):
+    """A photo or clip with more pixels than the page takes.
+
+    Attributes:
+        shape: (H, W) or (T, H, W).
+    """
+
+    def __init__(self, message: str, shape: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.shape = shape
+
+    @property
+    def smaller(self) -> tuple[int, int, int]:
+        """Frames, height and width that the page takes: of large frames smaller ones, and several."""
+        size = self.shape[-2], self.shape[-1]
+        if len(self.shape) == 2:
+            return 1, *reduced_size(size, MAX_PHOTO_PIXELS)
+        height, width = reduced_size(size, MAX_PIXELS // FEWEST_FRAMES)
+        return min(self.shape[0], MAX_PIXELS // (height * width)), height, width
+
+    @property
+    def way(self) -> str:
+        """Words on ``smaller``."""
+        count, height, width = self.smaller
+        size = f"{width:,}×{height:,}"
+        if len(self.shape) == 2:
+            return f"Reduce to {size}"
+        reduced = "" if (height, width) == self.shape[-2:] else f", reduced to {size}"
+        return f"Take the first {count} frames{reduced}"
+
+
+class Refusal(NamedTuple):
+    """Why the page does not take an upload; ways on, words of buttons by action; a command that takes it."""
+
+    error: VflowError
+    ways: dict[str, str]
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,11 +152,57 @@ def read(upload: str | None) -> Source:
     pixels = _pixels(source)
     most = MAX_PHOTO_PIXELS if source.frames.ndim == 3 else MAX_PIXELS
     if pixels > most:
-        raise InputError(
+        raise TooLarge(
             f"{path.name}: {pixels:,} pixels, and the page takes {most:,}; "
-            "use vflow compress on the command line"
+            "use vflow compress on the command line",
+            source.frames.shape[:-1],
         )
     return source
+
+
+def refusal(upload: str) -> Refusal | None:
+    """Why the page does not take an upload, and the ways on; None where it takes it."""
+    path = Path(upload)
+    try:
+        if not is_coded(upload):
+            read(upload)
+    except WouldLose as error:
+        return Refusal(error, {CONVERT: f"Convert: {error.loss}"})
+    except TooLarge as error:
+        command = shlex.join(["vflow", "compress", path.name, "--output", "compressed"])
+        return Refusal(error, {SHORTEN: error.way}, command)
+    except VflowError as error:
+        return Refusal(error, {})
+    return None
+
+
+def converted(upload: str, action: str, folder: Path) -> Path:
+    """A file in ``folder`` that the page takes in place of an upload.
+
+    Args:
+        action: ``CONVERT``, to the pixels that a person sees on white, of 8 bits; or ``SHORTEN``, to as many
+            frames, or a photo as large, as the page takes.
+
+    Raises:
+        InputError: the upload cannot be read any more.
+    """
+    path, most, size = Path(upload), None, None
+    if action == SHORTEN:
+        try:
+            read(upload)
+        except TooLarge as error:
+            most, size = error.smaller[0], error.smaller[1:]
+    if path.suffix.lower() in (*media.ARRAY_SUFFIXES, *media.VIDEO_SUFFIXES) or media.probe(path).frames > 1:
+        clip = media.read_clip(path, max_frames=most, size=size)
+        rate = {} if clip.fps is None else {"fps": clip.fps}
+        media.write_npz(target := folder / f"{path.stem}-{action}.npz", frames=clip.frames, **rate)
+        return target
+    photo = media.read_image(path)
+    frames = photo.frames[..., :1] if photo.grey else photo.frames
+    if size:
+        frames = media.resize(frames, size[0], size[1], frames.shape[-1])
+    media.write_png(target := folder / f"{path.stem}-{action}.png", frames[0])
+    return target
 
 
 def compress(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import gradio as gr
+
+from vflow.errors import VflowError
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab, sentences
 from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     ON_CLICK,
+    QUICK,
     Buttons,
     ComponentGroup,
     Downloads,
@@ -21,6 +25,7 @@ from ..shared.events import (
     Trigger,
     Updates,
     html_block,
+    unless_empty,
     wire_clear,
     wire_jobs,
 )
@@ -29,7 +34,7 @@ from ..shared.html import progress
 from ..shared.jobs import mapped
 from ..shared.opening import COMPRESS, opening
 from ..shared.turns import Turn
-from . import html
+from . import html, job
 from .job import FAMILY, Stage, Stopped, compress, expected_seconds, is_coded, read, restore
 
 PROGRESS = "Part done"
@@ -83,7 +88,32 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> 
     triggers = [Trigger(view.bar.buttons.run.click, run), Trigger(strip.select, run, load_example)]
     inputs = form.components()
     jobs = wire_jobs(app, "compress", view.bar, triggers, inputs, [*view.components(), *inputs])
+    _wire_upload(app, form.file, view)
     wire_clear(form.file, view, jobs, html.empty())
+
+
+def _wire_upload(app: AppContext, file: gr.File, view: TimedView) -> None:
+    """An upload that the page does not take says so at once, with ways on that put another in its place."""
+
+    def judged(upload: str | None) -> Updates:
+        if upload and (refusal := job.refusal(upload)):
+            return view.nothing(html.refused(app, upload, refusal))
+        return unless_empty({}, view.bar.status)
+
+    def take_on(upload: str | None, event: gr.EventData) -> Updates:
+        if not upload:
+            return unless_empty({}, view.bar.status)
+        try:
+            with app.runs.job_folder() as folder:
+                taken = str(job.converted(upload, str(event.action), folder))
+        except VflowError as error:
+            return view.nothing(html.empty(app.error_message(error, [upload])))
+        page = html.empty(f"{Path(taken).name}: press Compress.")
+        return {file: taken, **view.nothing(page), **judged(taken)}
+
+    outputs = [file, *view.components()]
+    file.upload(app.turns.glance(judged), file, outputs, **QUICK)
+    view.results.input(app.turns.glance(take_on), file, outputs, **QUICK)
 
 
 def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:

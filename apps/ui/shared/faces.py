@@ -322,14 +322,13 @@ class Face:
         )
         name = self.command.name
         command = shlex.join(["vflow", name, "--input", Path(path).name, "--output", name])
-        return (
-            '<section class="vf-results vf-too-large" aria-label="The photo"><div class="vf-fit vf-amber">'
-            f"<p>{size[1]:,}×{size[0]:,} pixels; the page takes at most {self.limit()}.</p></div>"
-            '<button type="button" class="vf-small" data-event="input" data-action="reduce" data-index="0">'
-            f"Reduce to {smaller}</button><p>Or click the middle of an area of {area} pixels:</p>"
+        return html.refused(
+            f"{size[1]:,}×{size[0]:,} pixels; the page takes at most {self.limit()}.",
+            html.way_on("reduce", f"Reduce to {smaller}"),
+            f"<p>Or click the middle of an area of {area} pixels:</p>",
             '<button type="button" class="vf-area-pick" aria-label="An area: its middle, where you click">'
-            f'<img src="{html.png_uri(reduced(photo, PREVIEW)[0])}" alt=""></button>'
-            f"{html.command(command, 'Or all of it on the command line:')}</section>"
+            f'<img src="{html.png_uri(reduced(photo, PREVIEW)[0])}" alt=""></button>',
+            html.command(command, "Or all of it on the command line:"),
         )
 
     def area(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -54,6 +54,22 @@ def command(text: str, lead: str = "The same on the command line, where the file
     )
 
 
+def refused(why: str, *ways: str) -> str:
+    """Line on an upload that the page does not take, escaped here, and the ways on (HTML)."""
+    return (
+        '<section class="vf-results vf-refused" aria-label="The upload"><div class="vf-fit vf-amber">'
+        f"<p>{escape(why)}</p></div>{''.join(ways)}</section>"
+    )
+
+
+def way_on(action: str, label: str) -> str:
+    """A button that changes an upload into what the page takes."""
+    return (
+        f'<button type="button" class="vf-small" data-event="input" data-action="{action}" data-index="0">'
+        f"{escape(label)}</button>"
+    )
+
+
 def progress(done: float, total: int, text: str, label: str) -> str:
     """Progress bar, named ``label``, with a line of text, escaped here.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,15 @@ import pytest
 from PIL import Image
 
 from apps.ui.compress import html, job
+from apps.ui.compress.job import (
+    CONVERT,
+    MAX_PHOTO_PIXELS,
+    SHORTEN,
+    TooLarge,
+    converted,
+    read,
+    refusal,
+)
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import CAMERA_PHOTOS, FOLDER
 from apps.ui.shared.jobs import Jobs
@@ -174,3 +183,69 @@ def test_examples_become_smaller_than_other_formats_make_them(name: str, tmp_pat
     made = finish(job.compress(app, path, job.read(path), lambda: False))
     others = [size.bytes for size in made.sizes if size.kind == "other"]
     assert made.report()["bytes"] < 0.9 * min(others)
+
+
+def deep(path: Path) -> Path:
+    """A photo of 16 bits."""
+    Image.fromarray(np.arange(20 * 30, dtype=np.uint16).reshape(20, 30) * 100).save(path)
+    return path
+
+
+def clear(path: Path) -> Path:
+    """A photo with transparent pixels."""
+    photo = np.full((20, 30, 4), 128, np.uint8)
+    photo[..., 3] = 255
+    photo[:10, :, 3] = 0
+    media.write_png(path, photo)
+    return path
+
+
+def wide(path: Path) -> Path:
+    """A clip of large frames."""
+    frames = np.zeros((12, 600, 800, 3), np.uint8)
+    frames[..., 0] = 20 * np.arange(12)[:, None, None]
+    media.write_npz(path, frames=frames, fps=8.0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "action", "label"),
+    [
+        (deep, "deep.png", CONVERT, "Convert: 16-bit samples scaled to 8 bits"),
+        (clear, "clear.png", CONVERT, "Convert: transparency laid on white"),
+        (wide, "wide.npz", SHORTEN, "Take the first 12 frames, reduced to 408×306"),
+    ],
+)
+def test_what_is_refused_has_a_way_on(
+    make: Callable[[Path], Path], name: str, action: str, label: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path / name)
+    found = refusal(str(path))
+    assert found and name in str(found.error) and found.ways == {action: label}
+    assert found.command == ("vflow compress wide.npz --output compressed" if make is wide else "")
+    taken = converted(str(path), action, tmp_path)
+    assert taken.parent == tmp_path and taken.stem == f"{path.stem}-{action}" and refusal(str(taken)) is None
+    frames = read(str(taken)).frames
+    if make is wide:
+        assert frames.shape == (12, 306, 408, 3)
+        assert frames[:, 0, 0, 0].tolist() == list(range(0, 240, 20))
+    elif make is clear:
+        assert (frames[:10] == 255).all() and (frames[10:] == 128).all()
+    else:
+        assert frames.shape == (20, 30, 1)
+
+
+def test_more_frames_than_the_page_takes_are_left_out_and_a_large_photo_is_reduced(tmp_path: Path) -> None:
+    media.write_npz(tmp_path / "long.npz", frames=np.zeros((300, 100, 100, 3), np.uint8))
+    long = refusal(str(tmp_path / "long.npz"))
+    assert long and long.ways == {SHORTEN: "Take the first 200 frames"}
+    large = TooLarge("", (4000, 6000))
+    assert large.way == "Reduce to 4,347×2,898" and MAX_PHOTO_PIXELS >= 4347 * 2898
+
+
+def test_what_the_page_takes_is_not_refused_and_what_is_no_picture_has_no_way_on(tmp_path: Path) -> None:
+    media.write_png(tmp_path / "hill.png", smooth(20, 30))
+    assert refusal(str(tmp_path / "hill.png")) is None
+    (tmp_path / "text.png").write_text("hello")
+    found = refusal(str(tmp_path / "text.png"))
+    assert found and found.ways == {} and "text.png" in str(found.error)

@@ -114,3 +114,20 @@ def test_endpoints_give_files_and_pixels(
         assert np.array_equal(saved["frames"], square) and float(saved["fps"]) == 10
     with pytest.raises(AppError, match=r"not a \.vflow file"):
         client.predict(handle_file(clip), api_name="/decompress")
+
+
+def test_a_file_that_is_refused_says_so_at_once_and_a_button_goes_on(opened: Opener, tmp_path: Path) -> None:
+    photo = np.full((20, 30, 4), 128, np.uint8)
+    photo[:10, :, 3] = 0
+    media.write_png(tmp_path / "clear.png", photo)
+    tab = opened()
+    tab.tab("Compress")
+    tab.page.locator("#vf-compress-file input[type=file]").set_input_files(tmp_path / "clear.png")
+    results = tab.page.locator("#vf-compress-results")
+    expect(results).to_contain_text("clear.png: has transparent pixels", timeout=DONE)
+    assert found_by_axe(Axe().run(tab.page).response["violations"]) == []
+    results.get_by_role("button", name="Convert: transparency laid on white").click()
+    expect(results).to_contain_text("clear-8bit.png: press Compress.", timeout=DONE)
+    tab.page.locator("#vf-compress-run").click()
+    expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
+    assert tab.page.get_by_role("button", name="Download clear-8bit.vflow").is_visible()
