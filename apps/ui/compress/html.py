@@ -20,7 +20,7 @@ def empty(text: str = "Add a photo, a video or a .vflow file and press the butto
 
 
 def refused(app: AppContext, upload: str, refusal: Refusal) -> str:
-    """Why an upload is not taken, and the ways on."""
+    """Line on an upload that is not taken, and the ways on."""
     ways = [way_on(action, label) for action, label in refusal.ways.items()]
     if refusal.command:
         ways.append(command(refusal.command, "Or all of it on the command line:"))

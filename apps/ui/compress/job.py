@@ -88,7 +88,7 @@ class TooLarge(InputError):
 
 
 class Refusal(NamedTuple):
-    """Why the page does not take an upload; ways on, words of buttons by action; a command that takes it."""
+    """Reason for which the page does not take an upload; words of buttons by action; a command that does."""
 
     error: VflowError
     ways: dict[str, str]
@@ -161,7 +161,7 @@ def read(upload: str | None) -> Source:
 
 
 def refusal(upload: str) -> Refusal | None:
-    """Why the page does not take an upload, and the ways on; None where it takes it."""
+    """Reason for which the page does not take an upload, and ways on; None where it takes it."""
     path = Path(upload)
     try:
         if not is_coded(upload):
