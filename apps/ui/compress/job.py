@@ -184,24 +184,28 @@ def converted(upload: str, action: str, folder: Path) -> Path:
             frames, or a photo as large, as the page takes.
 
     Raises:
-        InputError: the upload cannot be read any more.
+        InputError: another action, or the upload cannot be read any more.
     """
+    if action not in (CONVERT, SHORTEN):
+        raise InputError(f"{Path(upload).name}: no such change; press one of the buttons")
     path, most, size = Path(upload), None, None
     if action == SHORTEN:
         try:
             read(upload)
         except TooLarge as error:
             most, size = error.smaller[0], error.smaller[1:]
-    if path.suffix.lower() in (*media.ARRAY_SUFFIXES, *media.VIDEO_SUFFIXES) or media.probe(path).frames > 1:
+    if path.suffix.lower() in (*media.ARRAY_SUFFIXES, *media.VIDEO_SUFFIXES):
         clip = media.read_clip(path, max_frames=most, size=size)
-        rate = {} if clip.fps is None else {"fps": clip.fps}
-        media.write_npz(target := folder / f"{path.stem}-{action}.npz", frames=clip.frames, **rate)
-        return target
-    photo = media.read_image(path)
-    frames = photo.frames[..., :1] if photo.grey else photo.frames
+    else:
+        clip = media.read_image(path)  # at its own size
+    frames = (clip.frames[..., :1] if clip.grey else clip.frames)[:most]
     if size:
         frames = media.resize(frames, size[0], size[1], frames.shape[-1])
-    media.write_png(target := folder / f"{path.stem}-{action}.png", frames[0])
+    target = folder / f"{path.stem}-{action}{'.npz' if len(frames) > 1 else '.png'}"
+    if len(frames) > 1:
+        media.write_npz(target, frames=frames, **({} if clip.fps is None else {"fps": clip.fps}))
+    else:
+        media.write_png(target, frames[0])
     return target
 
 

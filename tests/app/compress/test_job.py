@@ -249,3 +249,22 @@ def test_what_the_page_takes_is_not_refused_and_what_is_no_picture_has_no_way_on
     (tmp_path / "text.png").write_text("hello")
     found = refusal(str(tmp_path / "text.png"))
     assert found and found.ways == {} and "text.png" in str(found.error)
+
+
+def test_an_animated_picture_is_converted_at_its_own_size_and_made_shorter(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((600, 700, 4), (40 * i, 0, 0, 128), np.uint8)) for i in range(6)]
+    path = tmp_path / "moving.png"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    found = refusal(str(path))
+    assert found and list(found.ways) == [CONVERT]
+    taken = converted(str(path), CONVERT, tmp_path)
+    assert media.read_clip(taken).frames.shape == (6, 600, 700, 3)
+    again = refusal(str(taken))
+    assert again and again.ways == {SHORTEN: "Take the first 6 frames, reduced to 381×327"}
+
+
+def test_a_change_that_the_page_does_not_offer_is_refused(tmp_path: Path) -> None:
+    media.write_png(tmp_path / "hill.png", smooth(20, 30))
+    with pytest.raises(InputError, match=r"hill\.png: no such change"):
+        converted(str(tmp_path / "hill.png"), "../../elsewhere", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hill.png"]
