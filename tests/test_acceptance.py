@@ -58,7 +58,7 @@ def test_a_density_that_is_nan_is_the_least_exact(monkeypatch: pytest.MonkeyPatc
     [
         (files.files, files, "loaded"),
         (files.codec_speed, files, "loaded"),
-        (files.flow_files, files, "push_clips"),
+        (files.flow_files, files, "grasp_windows"),
         (files.enlarged_speed, files, "loaded"),
         (conditions.arm, conditions.inverse, "run"),
         (conditions.knowledge, conditions, "mnist"),

@@ -558,6 +558,16 @@ def test_unknown_name_lists_the_known(nothing_ships: Path, model: VideoFlow) -> 
         checkpoint_folder("nope")
 
 
+@pytest.mark.parametrize("name", catalog.SUPERSEDED)
+def test_names_that_no_longer_ship_say_what_does(name: str) -> None:
+    hint = f"{name}: no longer ships; {catalog.SUPERSEDED[name].remedy}"
+    with pytest.raises(CheckpointError) as refused:
+        load(name)
+    assert str(refused.value) == hint
+    named = set(catalog.SUPERSEDED[name].remedy.split()) & set(find_checkpoints())
+    assert named and name not in find_checkpoints()
+
+
 def test_folders_without_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="none: no such folder"):
         find_checkpoints([tmp_path / "none"])

@@ -18,7 +18,7 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.compression.codec import compress_frames
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import CheckpointError, InputError
 from vflow.pipelines import compress
 from vflow.pipelines.compress import Codecs, Source, Task, compress_file, read_source
 
@@ -270,6 +270,22 @@ def test_the_wrong_checkpoint_is_refused(
     assert "b.vflow: coded with checkpoint" in capsys.readouterr().err
     assert main(["compress", str(tmp_path), *output, "--checkpoint", "digits"]) == 3
     assert capsys.readouterr().err.startswith("error: a model of kind digits does not compress; choose ")
+
+
+@pytest.mark.parametrize("flags", [[], ["--checkpoint", "grasp"]])
+def test_files_of_checkpoints_that_no_longer_ship_say_where_their_weights_are(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of four frames that push-wavelet wrote when it shipped."""
+    path = Path(__file__).parent / "compression" / "push-wavelet.vflow"
+    assert main(["decompress", str(path), "--output", str(tmp_path), *flags]) == 1
+    assert capsys.readouterr().err == (
+        "error: push-wavelet.vflow: coded with push-wavelet, which no longer ships; in a clone of vflow (if "
+        "shallow, after git fetch --unshallow) run 'git archive 5b8d01ce checkpoints/push-wavelet | tar x -C "
+        "/tmp', then give --checkpoint /tmp/checkpoints/push-wavelet\n"
+    )
+    with pytest.raises(CheckpointError, match="which no longer ships"):
+        vflow.decompress(load("grasp"), path.read_bytes())
 
 
 def test_transparent_pictures_are_refused(

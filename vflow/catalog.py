@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vflow import registry
 from vflow.disk import parse_json
@@ -21,6 +21,28 @@ AUTO = "auto"
 """Name that stands for the checkpoint that suits the input."""
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+class Superseded(NamedTuple):
+    """Checkpoint that no longer ships.
+
+    Attributes:
+        remedy: what to use in its place.
+        commit: one that has its folder.
+        digest: its name in the headers of .vflow files that it wrote, 32 hexadecimal digits.
+    """
+
+    remedy: str
+    commit: str
+    digest: str
+
+
+SUPERSEDED = {
+    "push-wavelet": Superseded(
+        "use push for futures, any for few bits", "5b8d01ce", "917aeb2127105d06a9039ca369aedfbd"
+    )
+}
+"""By their names."""
 
 
 def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
@@ -66,8 +88,29 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
         raise CheckpointError(f"{path}: {missing_message(path, CONFIG)}")
     if allow_hub and _HUB_ID.fullmatch(text) and not Path(text.split("/")[0]).is_dir():
         return _download(text)
+    if hint := superseded(text):
+        raise CheckpointError(hint)
     known = ", ".join(found) or "none ships with this copy"
     raise CheckpointError(f"{text}: no such checkpoint; give a folder or a known name ({known})")
+
+
+def superseded(name: str) -> str | None:
+    """Message on a checkpoint that no longer ships: what to use in its place. None of others."""
+    return f"{name}: no longer ships; {SUPERSEDED[name].remedy}" if name in SUPERSEDED else None
+
+
+def superseded_codec(digest: str, flag: str = "--checkpoint") -> str | None:
+    """Message on the checkpoint of a .vflow file that no longer ships: where its weights are to be had, and
+    the ``flag`` that takes them. None where ``digest``, that of the header, is of none such."""
+    for name, old in SUPERSEDED.items():
+        if digest == old.digest:
+            folder = f"checkpoints/{name}"
+            return (
+                f"coded with {name}, which no longer ships; in a clone of vflow (if shallow, after git fetch "
+                f"--unshallow) run 'git archive {old.commit} {folder} | tar x -C /tmp', then give "
+                f"{flag} /tmp/{folder}"
+            )
+    return None
 
 
 def shipped(families: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from vflow.pipelines.evaluate.report import Settings
 
 PHOTOS, CLIPS, HOSTILE = 200, 200, 50
 SIDES, TIMED = (256, 512, 1024), 3
-FLOW_CLIPS = 12  # clips of push and windows of grasp coded by video flows: 20 seconds each
+FLOW_CLIPS = 12  # windows of grasp coded by a video flow: 20 seconds each
 
 
 def _photos() -> Iterator[np.ndarray]:
@@ -125,27 +125,22 @@ def codec_speed() -> Result:
 @measure("M")
 @one_thread()
 def flow_files() -> Result:
-    """Evenly spaced clips and windows of 20 frames, coded and decoded by the shipped video flows. Bits are
-    those on disk for all 20 frames minus those for the first 3; the same for lossless x264 (RGB,
+    """Evenly spaced windows of 20 frames, coded and decoded by the shipped video flow of a real camera. Bits
+    are those on disk for all 20 frames minus those for the first 3; the same for lossless x264 (RGB,
     veryslow)."""
-    clips = {"push-wavelet": list(push_clips("test")), "grasp": grasp_windows()}
-    values, coded, overheads = dict[str, float](), list[Coded](), list[float]()
-    for name, some in clips.items():
-        model = loaded(name)
-        ours, theirs = list[float](), list[float]()
-        for clip in some[:: len(some) // FLOW_CLIPS][:FLOW_CLIPS]:
-            coded.append(code(model, clip))
-            later = coded[-1].file.after(GIVEN)
-            overheads.append(later.bits / later.information)
-            ours.append(later.bits / clip[GIVEN:].size)
-            theirs.append(bits_after(clip, GIVEN, "x264"))
-        values[name.removesuffix("-wavelet")] = float(np.sum(ours) / np.sum(theirs))
+    windows = grasp_windows()
+    windows = windows[:: len(windows) // FLOW_CLIPS][:FLOW_CLIPS]
+    model = loaded("grasp")
+    coded = [code(model, clip) for clip in windows]
+    later = [one.file.after(GIVEN) for one in coded]
+    ours = [size.bits / clip[GIVEN:].size for size, clip in zip(later, windows, strict=True)]
+    theirs = [bits_after(clip, GIVEN, "x264") for clip in windows]
     pixels = sum(one.file.values for one in coded) / 3
     return Result(
         {
-            **values,
+            "grasp": float(np.sum(ours) / np.sum(theirs)),
             "exact": sum(one.exact for one in coded),
-            "overhead": max(overheads),
+            "overhead": max(size.bits / size.information for size in later),
             "encoding": pixels / sum(one.encoding for one in coded),
             "decoding": pixels / sum(one.decoding for one in coded),
         },

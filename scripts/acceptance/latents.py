@@ -67,18 +67,7 @@ def push_latents() -> Result:
     """Every fourth test clip; 20 futures × 5 frames at the suggested temperatures; the best is chosen by mean
     PSNR over the five frames; baselines are fitted to all training clips. Shares of variance: every eighth of
     these clips."""
-    return of_push("push")
-
-
-@measure("H")
-def push_wavelet_latents() -> Result:
-    """As push_latents; bits are exact."""
-    return of_push("push-wavelet")
-
-
-def of_push(name: str) -> Result:
-    """Bits, shares of the variance, and gain over baselines of a model of push."""
-    model, clips = shipped_model(name), push_clips("test")[::PSNR_EVERY]
+    model, clips = shipped_model("push"), push_clips("test")[::PSNR_EVERY]
     bits = float(np.mean([vflow.score(model, clip, context=GIVEN) for clip in clips]))
     chosen = clips[:, : GIVEN + PSNR_AT]
     values, note = shares(model, [clip[:GIVEN] for clip in chosen[::SHARED_EVERY]])

@@ -61,7 +61,6 @@ MADE: dict[str, tuple[str, Callable[[], Path | None]]] = {
     "codec-photo": (", on photos/train", lambda: data("photos", "train").parent),
     "enlarge": (", on photos/train", lambda: data("photos", "train").parent),
     "grasp": (", on grasp/train", lambda: data("grasp", "train")),
-    "push-wavelet": (", on push/train", lambda: data("push", "train").parent),
     "digits": (", on MNIST", lambda: data("MNIST", "raw").parent),
     "codec-clip": (", on a folder that holds push/train and grasp/train", both_clips),
 }

@@ -107,7 +107,7 @@ def test_without_a_checkpoint_what_the_frames_show_decides(client: Client) -> No
     names.append(json.loads(Path(settings).read_text())["checkpoint"])
     report = client.predict(files, api_name="/score")
     names.append(json.loads(Path(report["settings"]).read_text())["checkpoint"])
-    assert names == ["push", "push-wavelet"]
+    assert names == ["push", "any"]
 
 
 def test_replies_say_how_the_input_fits_and_what_was_done_to_it(

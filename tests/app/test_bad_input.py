@@ -168,6 +168,7 @@ def test_files_from_the_endpoint(server: Server, tmp_path: Path) -> None:
         ({"temperature": -1}, "temperature: give a number from 0 to 2"),
         ({"seed": -1}, "seed: give a number from 0 to 2147483647"),
         ({"checkpoint": "owner/model"}, "owner/model: no such checkpoint here; choose one of: "),
+        ({"checkpoint": "push-wavelet"}, "push-wavelet: no longer ships; use push for futures"),
     ):
         with pytest.raises(AppError) as error:
             client.predict([handle_file(pixel(tmp_path))], **numbers, api_name="/predict_future")

@@ -12,7 +12,7 @@ from vflow.errors import CheckpointError
 from vflow.pipelines.selection import Choice, choose
 
 EXAMPLES = Path(__file__).parents[2] / "apps" / "examples"
-NAMES = ("any", "grasp", "push", "push-wavelet", "rain", "shapes", "shapes-guided")
+NAMES = ("any", "grasp", "push", "rain", "shapes", "shapes-guided")
 
 
 def example(name: str) -> np.ndarray:
@@ -33,8 +33,8 @@ def test_clips_are_known_as_people_have_them(name: str, form: str, tmp_path: Pat
     assert choose(frames, names=NAMES) == Choice(name, True)
 
 
-def test_the_purpose_may_ask_for_another_model_of_the_same_data() -> None:
-    assert choose(example("push"), "bits", NAMES) == Choice("push-wavelet", True)
+def test_the_purpose_may_ask_for_another_model() -> None:
+    assert choose(example("push"), "bits", NAMES) == Choice("any", True)
     assert choose(example("push"), "bits", ("push", "shapes")) == Choice("push", True)
 
 

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vflow.catalog import superseded_codec
 from vflow.compression.color import COLOR_MAPS, ColorMap
 from vflow.errors import CheckpointError, InputError
 
@@ -199,10 +200,11 @@ def check_checkpoint(header: Header, digest: str, source: str) -> None:
         CheckpointError: it was.
     """
     if header.checkpoint != digest[: 2 * HASH_BYTES]:
-        raise CheckpointError(
-            f"{source}: coded with checkpoint {header.checkpoint[:12]}…, not {digest[:12]}…; "
+        other = (
+            f"coded with checkpoint {header.checkpoint[:12]}…, not {digest[:12]}…; "
             "give the one it was coded with by --checkpoint"
         )
+        raise CheckpointError(f"{source}: {superseded_codec(header.checkpoint) or other}")
 
 
 def check_frame(frame: CodedFrame, pixels: np.ndarray, index: int, source: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vflow.catalog import superseded_codec
 from vflow.checkpoint import checkpoint_folder, find_checkpoints, load, read_config
 from vflow.compression.codec import (
     Compressed,
@@ -236,10 +237,11 @@ class Codecs:
             if made_with(self._load(name), header):
                 return self._load(name)
         tried = ", ".join(names) or "none"
-        raise CheckpointError(
-            f"{source}: coded with checkpoint {header.checkpoint[:12]}…, which is not among those at hand "
-            f"({tried}); give it by --checkpoint"
+        unknown = (
+            f"coded with checkpoint {header.checkpoint[:12]}…, which is not among those at hand ({tried}); "
+            "give it by --checkpoint"
         )
+        raise CheckpointError(f"{source}: {superseded_codec(header.checkpoint) or unknown}")
 
     def _load(self, name: str) -> Any:
         if name not in self._loaded:

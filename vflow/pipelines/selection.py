@@ -29,7 +29,6 @@ REFERENCES = Path(__file__).with_suffix(".npz")
 SAME_DATA = {
     "enlarge": "colorizer",
     "colorizer-regions": "colorizer",
-    "push-wavelet": "push",
     "shapes-guided": "shapes",
 }
 """Checkpoint → the one whose statistics serve for it: it was trained on the same data."""
@@ -38,7 +37,7 @@ DIGITS = "digits"
 GENERALIST = "any"
 """Model of clips of any kind, for those that no other knows."""
 CLIP_FAMILIES = ("videoflow", "nowcast")
-FEWEST_BITS = {"push": "push-wavelet"}
+FEWEST_BITS = {"push": GENERALIST}
 """Best model of the futures of its data → the one that spends fewer bits on them."""
 KNOWN = 1.6
 """Unlikeness up to which a clip counts as known when a model is chosen: strange film has 3 and more."""

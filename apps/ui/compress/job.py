@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from vflow.catalog import superseded_codec
 from vflow.compression.codec import Progress, compress_frames, decompress_frames, made_with
 from vflow.compression.container import SUFFIX, Header, unpack
 from vflow.compression.entropy import require_coder
@@ -337,9 +338,8 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
             model = app.models.load(name, FAMILY, VIDEO)
             if made_with(model, header):
                 return model
-    raise CheckpointError(
-        f"{source}: made with a codec that is not on offer; start the app with --checkpoints FOLDER"
-    )
+    unknown = "made with a codec that is not on offer; start the app with --checkpoints FOLDER"
+    raise CheckpointError(f"{source}: {superseded_codec(header.checkpoint, '--checkpoints') or unknown}")
 
 
 def expected_seconds(app: AppContext, upload: str | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vflow import checkpoint, registry
+from vflow import catalog, checkpoint, registry
 from vflow.config import ModelConfig
 from vflow.errors import CheckpointError, VflowError
 
@@ -77,6 +77,8 @@ class ModelStore:
         if name is None:
             raise CheckpointError(f"no checkpoint chosen; choose one of: {', '.join(names)}")
         if name not in names:
+            if hint := catalog.superseded(str(name)):
+                raise CheckpointError(hint)
             what = "a model of another kind" if name in list(self._folders) else "no such checkpoint here"
             raise CheckpointError(f"{name}: {what}; choose one of: {', '.join(names)}")
         return self._folders[name]

@@ -77,6 +77,12 @@ def test_files_of_models_that_are_not_on_offer_are_refused(app: AppContext, tmp_
         finish(job.restore(app, path, lambda: False))
 
 
+def test_files_of_models_that_no_longer_ship_say_where_their_weights_are(app: AppContext) -> None:
+    path = Path(__file__).parents[2] / "compression" / "push-wavelet.vflow"
+    with pytest.raises(CheckpointError, match=r"--checkpoints /tmp/checkpoints/push-wavelet$"):
+        finish(job.restore(app, str(path), lambda: False))
+
+
 def test_photos_may_have_more_pixels_than_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "MAX_PIXELS", 50)
     monkeypatch.setattr(job, "MAX_PHOTO_PIXELS", 100)

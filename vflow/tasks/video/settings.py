@@ -23,7 +23,7 @@ class PredictSettings(Settings):
     """Frames per future (10; of rain 6)"""
     temperature: Annotated[Temperature, Shown("Temperature", levels=AUGMENTED_LAST)] = 1.0
     """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
-    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
+    rare modes of shapes, grasp and any also become rarer, as do displacements of shapes-guided."""
     seed: Annotated[Seed, SEED] = 0
     """Names the noise."""
     context_at: Annotated[Literal["start", "end"] | None, Shown()] = None
