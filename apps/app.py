@@ -39,6 +39,7 @@ from .ui.lab.tab import TAB as LAB
 from .ui.predict.job import warm_up
 from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab, to_gradio_error
+from .ui.shared.handing import wire_handing
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
 from .ui.shared.storage import RUNS, RunStore, remove_private_folders, start_sweeper
@@ -162,6 +163,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto", teach
                     tab.build(app)
         for component in app.outside_tabs:
             component.render()
+        wire_handing(app)
         api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
     start_sweeper(app.runs, cache)

@@ -36,6 +36,7 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import SORT, by_name, no_model_banner
+from ..shared.handing import Taker
 from ..shared.html import ExampleTile, download_link, example_strip, message, progress
 from ..shared.jobs import paced
 from ..shared.opening import COLORIZE, opening
@@ -81,6 +82,7 @@ def build(app: AppContext) -> None:
             view = View(bar, photos, editor, compare, tools, cards, _downloads())
     page = Page(app, form, view, strength)
     wire_fit(app, line, files, form.checkpoint, FAMILY)
+    app.takers["colorize"] = Taker(files)
     _wire_clicks(page)
     _wire_jobs(page, strip)
     _wire_downloads(page)

@@ -30,6 +30,7 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.forms import no_model_banner
+from ..shared.handing import Taker
 from ..shared.html import progress
 from ..shared.jobs import mapped
 from ..shared.opening import COMPRESS, opening
@@ -112,6 +113,7 @@ def _wire_upload(app: AppContext, file: gr.File, view: TimedView) -> None:
         return {file: taken, **view.nothing(page), **judged(taken)}
 
     outputs = [file, *view.components()]
+    app.takers["compress"] = Taker(file, lambda upload, _: judged(upload), view.components())
     file.upload(app.turns.glance(judged), file, outputs, **QUICK)
     view.results.input(app.turns.glance(take_on), file, outputs, **QUICK)
 

@@ -31,6 +31,17 @@
     }
   }
 
+  // A button may open another tab. gradio gives a tab's fields the server's values once more a frame after it is first
+  // shown: what is to stay there comes later.
+  document.addEventListener("click", ({ target }) => {
+    const wanted = target.closest("button[data-tab]")?.dataset.tab;
+    tabs().find((tab) => name(tab) === wanted)?.click();
+  });
+  window.vfTabOpened = () => new Promise((done) => {
+    const frames = (left) => (left ? requestAnimationFrame(() => frames(left - 1)) : done());
+    frames(5);
+  });
+
   window.addEventListener("popstate", follow);
   new MutationObserver(scan).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["aria-selected"] });
 })();

@@ -47,6 +47,16 @@ class AppContext:
         return Turns()
 
     @cached_property
+    def takers(self) -> dict[str, Any]:
+        """Each tab's ``handing.Taker``, by the tab's identifier."""
+        return {}
+
+    @cached_property
+    def givers(self) -> list[tuple[Any, Any]]:
+        """Panels with buttons that hand on the upload of a box."""
+        return []
+
+    @cached_property
     def outside_tabs(self) -> list[Any]:
         """Components to render outside of tabs, whose own components wait until a person opens them."""
         return []

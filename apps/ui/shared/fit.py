@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,7 @@ import numpy as np
 
 from vflow.catalog import AUTO
 from vflow.data import media
-from vflow.errors import VflowError
+from vflow.errors import VflowError, counted
 from vflow.pipelines.selection import (
     CLIP_FAMILIES,
     GENERALIST,
@@ -26,6 +27,7 @@ from vflow.pipelines.selection import (
 
 from .context import AppContext
 from .events import ON_CLICK, QUICK, html_block
+from .html import refused, way_to, ways
 
 SUBJECTS = {
     "shapes": "a single coloured shape that moves",
@@ -41,6 +43,9 @@ UNKNOWN_CLIP = (
     "Train a model on clips of your own (docs/TRAINING.md)."
 )
 
+OF_PHOTOS = {"colorize": "Open in Colourise", "enlarge": "Open in Enlarge"}
+"""Buttons to the tabs that take a photo."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -50,12 +55,15 @@ class Verdict:
         chosen: the checkpoint selected. fits: its training data look like this; None where they are unknown.
         best: the shipped model that fits best; None if none fits. Of models of frames for a clip of theirs.
         clip: several frames, for a model of frames.
+        short: why neither of the two can use so few frames. photo: the upload is one picture.
     """
 
     chosen: str
     fits: bool | None
     best: str | None
     clip: bool = False
+    short: str = ""
+    photo: bool = False
 
 
 def find_checkpoint(
@@ -100,17 +108,50 @@ def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
     return Verdict(str(chosen), None if own is None else own <= 1, best, clip)
 
 
-def judged_upload(app: AppContext, chosen: str | None, paths: Sequence[str], names: Sequence[str]) -> str:
+def length_for(app: AppContext, name: str | None, paths: Sequence[str]) -> int:
+    """Frames of an upload at the rate of a model of frames; raises InputError where it cannot be read."""
+    config = app.video_config(name)
+    rate = config.fps if config else None
+    found = [media.probe(path) for path in paths]
+    return sum(len(media.retime(each.frames, each.fps, rate)) for each in found)
+
+
+def shortage(app: AppContext, name: str | None, paths: Sequence[str], *, scores: bool) -> str:
+    """Words on an upload of too few frames for a model; empty where they are enough, and for other models.
+
+    Args:
+        scores: frames are scored, for which one more is needed.
+
+    Raises:
+        InputError: the upload cannot be read.
+    """
+    config, rain = app.video_config(name), app.rain_config(name)
+    least = (config.min_context if config else rain.context if rain else 0) + int(scores)
+    count = length_for(app, name, paths) if config or rain else least
+    if count >= least:
+        return ""
+    source = Path(paths[0]).name if len(paths) == 1 else "the upload"
+    found = "one picture" if count == 1 else counted(count, "frame")
+    rate = f" at {config.fps:g} per second" if config and count > 1 else ""
+    work = "finds surprises in" if scores else "predicts from"
+    return f"{source} is {found}{rate}: {name} {work} clips of at least {counted(least, 'frame')}."
+
+
+def judged_upload(
+    app: AppContext, chosen: str | None, paths: Sequence[str], names: Sequence[str], *, scores: bool = False
+) -> str:
     """HTML on how an upload fits; empty where there is none, or it cannot be read.
 
     Args:
         names: checkpoints that a click can choose; none where choosing one takes the upload away.
     """
-    verdict = judge_files(app, chosen, paths)
+    verdict = judge_files(app, chosen, paths, scores=scores)
     return "" if verdict is None else banner(verdict, names)
 
 
-def judge_files(app: AppContext, chosen: str | None, paths: Sequence[str]) -> Verdict | None:
+def judge_files(
+    app: AppContext, chosen: str | None, paths: Sequence[str], *, scores: bool = False
+) -> Verdict | None:
     """Judge an upload for the checkpoint selected; None where there is none, or it cannot be read.
 
     Nor is a video judged that a model of photos is given: the job refuses it.
@@ -121,7 +162,13 @@ def judge_files(app: AppContext, chosen: str | None, paths: Sequence[str]) -> Ve
         of_frames = app.models.family(chosen) in CLIP_FAMILIES
         if len(paths) == 1 and not of_frames and media.is_video(paths[0]):
             return None
-        return judge(app, chosen, _looked_at(paths))
+        frames = _looked_at(paths)
+        verdict, photo = judge(app, chosen, frames), len(frames) == 1
+        short = shortage(app, chosen, paths, scores=scores)
+        best = verdict.best if app.models.family(verdict.best) in CLIP_FAMILIES else None
+        if best and not shortage(app, best, paths, scores=scores):
+            short = ""
+        return replace(verdict, short=short, photo=photo)
     except VflowError:
         return None  # the list of files, or the job, says what is wrong
 
@@ -154,6 +201,9 @@ def sentence(verdict: Verdict) -> str:
 def banner(verdict: Verdict, names: Sequence[str]) -> str:
     """HTML of a verdict: quiet where the upload fits, amber where it does not, empty where none is known."""
     best, text, button = verdict.best, escape(sentence(verdict), quote=False), ""
+    to_photos = ways(*(way_to(tab, label) for tab, label in OF_PHOTOS.items()))
+    if verdict.short:
+        return refused(verdict.short, to_photos if verdict.photo else "")
     if not text:
         return ""
     if verdict.fits:
@@ -166,9 +216,12 @@ def banner(verdict: Verdict, names: Sequence[str]) -> str:
             )
         elif not names:
             text += f" Choose {escape(best)} above."
+        elif best == "colorizer":
+            button = to_photos
+        elif best == "digits":
+            text += " See the tab Digits."
         else:
-            tab = {"colorizer": "Colourise", "enlarge": "Enlarge", "digits": "Digits"}.get(best, "Predict")
-            text += f" See the tab {tab}."
+            button = way_to("predict", "Open in Predict")
     amber = "" if verdict.fits is None else " vf-amber"
     return f'<div class="vf-fit{amber}" role="status"><p>{text}</p>{button}</div>'
 
@@ -201,19 +254,25 @@ class Selection:
 
 
 def arrival(
-    app: AppContext, paths: Sequence[str], chosen: str | None, names: Sequence[str], selection: Selection
+    app: AppContext,
+    paths: Sequence[str],
+    chosen: str | None,
+    names: Sequence[str],
+    selection: Selection,
+    *,
+    scores: bool = False,
 ) -> tuple[str, str | None, Selection]:
     """Changes that an upload makes: HTML on how it fits, the checkpoint, and how that came to be chosen.
 
     A model of clips that was not chosen by hand makes way for one that fits better, with a button that takes
     this back.
     """
-    verdict = judge_files(app, chosen, paths)
+    verdict = judge_files(app, chosen, paths, scores=scores)
     stays = replace(selection, before=None)
     if verdict is None:
         return "", chosen, stays
     own = verdict.fits is None and chosen != GENERALIST  # nothing is known of it
-    kept = selection.by_hand or own or verdict.fits or not verdict.clip
+    kept = selection.by_hand or own or verdict.fits or not verdict.clip or verdict.short
     if kept or verdict.best not in names or chosen not in names:
         return banner(verdict, names), chosen, stays
     return switched(verdict, names), verdict.best, Selection(before=chosen)
@@ -229,22 +288,34 @@ def switched(verdict: Verdict, names: Sequence[str]) -> str:
     )
 
 
-def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Dropdown, *families: str) -> None:
+def wire_fit(
+    app: AppContext,
+    line: gr.HTML,
+    files: gr.File,
+    checkpoint: gr.Dropdown,
+    *families: str,
+    scores: bool = False,
+) -> None:
     """Judge ``files`` whenever they or the checkpoint change.
 
     With ``families`` an upload chooses the checkpoint that fits, unless one was chosen by hand, and a click
-    chooses another.
+    chooses another. ``scores``: the tab scores frames.
     """
+    app.givers.append((line, files))
     names = app.models.names(*families) if families else []
+
+    def to_compress(text: str, paths: list[str] | None) -> str:
+        one_clip = scores and paths and len(paths) == 1 and _is_clip(paths[0])
+        return text + ways(way_to("compress", "Compress this clip")) if one_clip else text
 
     def judged(paths: list[str] | None, name: str | None, selection: Selection) -> Any:
         if selection.before is not None and not selection.by_hand:
             return gr.skip()  # it was switched by the upload, and the line says so
-        return judged_upload(app, name, paths or [], names)
+        return to_compress(judged_upload(app, name, paths or [], names, scores=scores), paths)
 
     def arrived(paths: list[str] | None, name: str | None, selection: Selection) -> tuple[Any, ...]:
-        text, best, now = arrival(app, paths or [], name, names, selection)
-        return text, gr.skip() if best == name else best, now
+        text, best, now = arrival(app, paths or [], name, names, selection, scores=scores)
+        return to_compress(text, paths), gr.skip() if best == name else best, now
 
     selection = gr.State(Selection())
     inputs = [files, checkpoint, selection]
@@ -260,6 +331,14 @@ def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Drop
     # Not ``input``, which also comes when the list is left.
     checkpoint.select(lambda: Selection(by_hand=True), None, selection, **QUICK)
     line.select(choose_listed, None, [checkpoint, selection], **QUICK)
+
+
+def _is_clip(path: str) -> bool:
+    """True for several frames."""
+    try:
+        return media.probe(path).frames > 1
+    except VflowError:
+        return False
 
 
 def _seen(name: str) -> str:

@@ -70,6 +70,16 @@ def way_on(action: str, label: str) -> str:
     )
 
 
+def way_to(tab: str, label: str) -> str:
+    """A button that opens a tab with the upload."""
+    return way_on(tab, label).replace(" data-action", f' data-tab="{tab}" data-action')
+
+
+def ways(*buttons: str) -> str:
+    """Ways on (HTML) in a row."""
+    return f'<div class="vf-ways">{"".join(buttons)}</div>'
+
+
 def progress(done: float, total: int, text: str, label: str) -> str:
     """Progress bar, named ``label``, with a line of text, escaped here.
 

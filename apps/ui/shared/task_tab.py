@@ -56,6 +56,7 @@ from .forms import (
     slider_temperature,
     temperature_slider,
 )
+from .handing import Taker
 from .html import duration, progress
 from .jobs import Clock
 from .turns import Turn
@@ -230,6 +231,8 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
     if upload and line:
         wire_fit(app, line, upload.box, form.checkpoint, *face.families)
     jobs = _wire_jobs(app, face, form, view, strip)
+    if upload:
+        app.takers[tab] = Taker(upload.box)
     if upload and not face.takes_clip:
         _wire_upload(app, face, upload.box, view, jobs)
     if face.picks:
@@ -280,6 +283,7 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
             return unless_empty(taken, view.bar.status)
         return {**taken, **view.nothing(page), **view.bar.stopped(status)}
 
+    app.takers[face.tab] = Taker(files, uploaded, view.components())
     files.upload(app.turns.glance(uploaded), files, [files, *view.components()], **QUICK)
     if face.most_pixels:
         view.results.input(app.turns.glance(make_smaller), files, [files, *view.components()], **QUICK)

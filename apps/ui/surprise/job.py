@@ -22,6 +22,7 @@ from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, ite
 
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
+from ..shared.fit import length_for
 from ..shared.models import ModelStore
 from ..shared.turns import work_time
 
@@ -66,10 +67,9 @@ def expected_seconds(app: AppContext, name: str | None, paths: Sequence[str] | N
     if config is None or not paths:
         return None
     try:
-        found = [media.probe(path) for path in paths]
+        frames = length_for(app, name, paths)
     except VflowError:
         return None
-    frames = sum(len(media.retime(each.frames, each.fps, config.fps)) for each in found)
     work = min(frames, MAX_FRAMES) - config.min_context
     return app.jobs.expected(clock_name(name), work) if work > 0 else None
 

@@ -27,6 +27,7 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import ClipUpload, clip_upload, no_model_banner, paths_of
+from ..shared.handing import Taker
 from ..shared.html import duration, progress
 from ..shared.opening import SURPRISE, opening
 from ..shared.turns import Turn
@@ -65,7 +66,8 @@ def build(app: AppContext) -> None:
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")
             downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Video (mp4)", "Settings (json)")
             view = TimedView(bar, results, downloads, estimate)
-    wire_fit(app, line, upload.box, form.checkpoint, FAMILY)
+    wire_fit(app, line, upload.box, form.checkpoint, FAMILY, scores=True)
+    app.takers["surprise"] = Taker(upload.box)
     _wire_jobs(app, form, view, strip)
 
 

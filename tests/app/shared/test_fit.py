@@ -17,6 +17,7 @@ from apps.ui.shared.fit import (
     banner,
     judge,
     judge_files,
+    judged_upload,
     sentence,
 )
 from apps.ui.shared.jobs import Jobs
@@ -97,7 +98,9 @@ def test_models_of_ones_own_are_not_judged(app: AppContext) -> None:
 def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
     verdict = Verdict("shapes", False, "push")
     assert "Use push" in banner(verdict, ["push", "shapes"]) and "vf-amber" in banner(verdict, ["push"])
-    assert "<button" not in banner(Verdict("shapes", False, "colorizer"), ["push", "shapes"])
+    elsewhere = banner(Verdict("shapes", False, "colorizer"), ["push", "shapes"])
+    assert 'data-tab="colorize"' in elsewhere and 'data-tab="enlarge"' in elsewhere
+    assert 'data-tab="predict"' in banner(Verdict("enlarge", False, "push"), ["enlarge"])
     assert "vf-amber" not in banner(Verdict("push", True, "push"), ["push"])
     assert sentence(verdict) == "This looks like robot-arm video. shapes has seen nothing like it."
     assert "This looks like robot-arm video. &lt;b&gt; has" in banner(Verdict("<b>", False, "push"), [])
@@ -114,6 +117,25 @@ def test_an_upload_switches_what_nobody_chose(app: AppContext) -> None:
     assert chosen == "shapes" and selection.by_hand and "Use push" in text
     assert arrival(app, clip, "mine", [*names, "mine"], Selection())[1] == "mine"
     assert arrival(app, [], "shapes", names, selection) == ("", "shapes", selection)
+
+
+def test_too_few_frames_are_told_at_upload(app: AppContext, tmp_path: Path) -> None:
+    names = app.models.names("videoflow")
+    media.write_npz(
+        tmp_path / "two.npz", frames=media.read_clip(FOLDER / "push-00056.mp4").frames[:2], fps=10.0
+    )
+    photo, two = str(FOLDER / "photo-chelsea.png"), str(tmp_path / "two.npz")
+    told = judged_upload(app, "push", [photo], names)
+    assert "photo-chelsea.png is one picture: push predicts from clips of at least 2 frames." in told
+    assert "Open in Colourise" in told and "Open in Enlarge" in told and "vf-refused" in told
+    assert "vf-refused" not in judged_upload(app, "shapes", [photo], names), "it takes one frame"
+    assert "vf-refused" not in judged_upload(app, "push", [two], names)
+    told = judged_upload(app, "push", [two], names, scores=True)
+    assert "two.npz is 2 frames at 10 per second: push finds surprises in clips of at least 3 frames." in told
+    assert "Open in" not in told
+    still = str(FOLDER / "shapes-circle.png")
+    assert "Use shapes" in judged_upload(app, "push", [still], names), "which takes it"
+    assert "vf-refused" in judged_upload(app, "push", [still], names, scores=True), "none scores it"
 
 
 def test_only_radar_passes_for_rain() -> None:

@@ -233,3 +233,25 @@ def test_examples_suit_the_checkpoints_on_offer() -> None:
     square = next(e for e in EXAMPLES if e.file is None and e.swap)
     frames, first, second = moving_square(), *square.swap
     assert np.array_equal(square.frames()[first], frames[second]) and not np.array_equal(frames[0], frames[1])
+
+
+def test_a_photo_or_clip_goes_along_to_another_tab(tab: App, clip: Path, tmp_path: Path) -> None:
+    page, photo = tab.page, tmp_path / "hill.png"
+    media.write_png(photo, np.full((20, 30, 3), 120, np.uint8))
+    upload(tab, photo)
+    line = page.locator("#vf-surprise-fit")
+    expect(line).to_contain_text("hill.png is one picture", timeout=DONE)
+    line.get_by_role("button", name="Open in Enlarge").click()
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Enlarge")
+    expect(page.locator("#vf-enlarge-results")).to_contain_text("30×20. Press Enlarge.", timeout=DONE)
+    expect(page.locator("#vf-enlarge-files")).to_contain_text("hill")
+    tab.tab("Surprise")
+    line.get_by_role("button", name="Open in Colourise").click()
+    expect(page.locator("#vf-compare")).to_contain_text("Your photo appears here", timeout=DONE)
+    expect(page.locator("#vf-photos")).to_contain_text("hill", timeout=DONE)
+    tab.tab("Surprise")
+    upload(tab, clip)
+    line.get_by_role("button", name="Compress this clip").click()
+    expect(page.locator("#vf-compress-file")).to_contain_text("clip", timeout=DONE)
+    page.locator("#vf-compress-run").click()
+    expect(page.locator("#vf-compress-status")).to_contain_text("Compressed in", timeout=DONE)
