@@ -560,12 +560,12 @@ def test_unknown_name_lists_the_known(nothing_ships: Path, model: VideoFlow) -> 
 
 @pytest.mark.parametrize("name", catalog.SUPERSEDED)
 def test_names_that_no_longer_ship_say_what_does(name: str) -> None:
-    hint = f"{name}: no longer ships; {catalog.SUPERSEDED[name].remedy}"
+    hint = f"{name}: no longer ships; {catalog.SUPERSEDED[name]}"
     with pytest.raises(CheckpointError) as refused:
         load(name)
     assert str(refused.value) == hint
     ships = {path.name for path in (Path(__file__).parents[1] / "checkpoints").iterdir()}
-    assert ships & set(catalog.SUPERSEDED[name].remedy.split()) and name not in ships
+    assert ships & set(catalog.SUPERSEDED[name].split()) and name not in ships
 
 
 def test_folders_without_checkpoints(tmp_path: Path) -> None:

@@ -272,20 +272,22 @@ def test_the_wrong_checkpoint_is_refused(
     assert capsys.readouterr().err.startswith("error: a model of kind digits does not compress; choose ")
 
 
-@pytest.mark.parametrize("flags", [[], ["--checkpoint", "grasp"]])
-def test_files_of_checkpoints_that_no_longer_ship_say_where_their_weights_are(
-    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name, other", [("push-wavelet", "grasp"), ("codec-photo", "codec-photo")])
+@pytest.mark.parametrize("chosen", [False, True])
+def test_files_of_weights_that_no_longer_ship_say_where_they_are(
+    name: str, other: str, chosen: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file of four frames that push-wavelet wrote when it shipped."""
-    path = Path(__file__).parent / "compression" / "push-wavelet.vflow"
+    """Files of four frames, and of a photo, that were written when those weights shipped."""
+    path = Path(__file__).parent / "compression" / f"{name}.vflow"
+    flags = ["--checkpoint", other] if chosen else []
     assert main(["decompress", str(path), "--output", str(tmp_path), *flags]) == 1
     assert capsys.readouterr().err == (
-        "error: push-wavelet.vflow: coded with push-wavelet, which no longer ships; in a clone of vflow (if "
-        "shallow, after git fetch --unshallow) run 'git archive 5b8d01ce checkpoints/push-wavelet | tar x -C "
-        "/tmp', then give --checkpoint /tmp/checkpoints/push-wavelet\n"
+        f"error: {name}.vflow: coded with weights of {name} that no longer ship; in a clone of vflow "
+        f"(if shallow, after git fetch --unshallow) run 'git archive 5b8d01ce checkpoints/{name} | tar x -C "
+        f"/tmp', then give --checkpoint /tmp/checkpoints/{name}\n"
     )
-    with pytest.raises(CheckpointError, match="which no longer ships"):
-        vflow.decompress(load("grasp"), path.read_bytes())
+    with pytest.raises(CheckpointError, match="no longer ship"):
+        vflow.decompress(load(other), path.read_bytes())
 
 
 def test_transparent_pictures_are_refused(

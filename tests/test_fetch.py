@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from scripts.data import fetch
-from vflow.data.media import read_clip, write_npz
+from vflow.data.datasets.splits import choose_split
+from vflow.data.media import read_clip, read_image, write_npz, write_png
 from vflow.errors import InputError
 
 LISTS = Path(fetch.__file__).parent
@@ -25,6 +26,13 @@ def test_the_validation_films_are_of_many_sources() -> None:
     assert 2 * sum(source["moving_camera"] for source, _ in clips) >= len(clips)
     assert all(source["license"] and len(source["commit"]) == 40 for source in sources)
     assert all(len(row["sha256"]) == 64 and row["start"] >= 0 for _, row in clips)
+
+
+def test_the_photographs_are_many_and_have_licences() -> None:
+    sources = json.loads((LISTS / "photographs.json").read_text())
+    assert all(source["license"] and len(source["commit"]) == 40 for source in sources)
+    rows = [row for source in sources for row in source["files"]]
+    assert len({row["sha256"] for row in rows}) == len(rows) >= 150
 
 
 def listing(tmp_path: Path, files: Sequence[tuple[Path, dict[str, object]]]) -> list[str]:
@@ -74,3 +82,19 @@ def test_other_files_and_short_films_are_refused(
     with pytest.raises(InputError, match=said):
         run(monkeypatch, *listing(tmp_path, [(tmp_path / "film.npz", row)]))
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_photographs_are_reduced_to_tiles_that_stay_on_one_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (300, 1800, 3), dtype=np.uint8)
+    write_png(tmp_path / "a b.png", photo)
+    run(monkeypatch, *listing(tmp_path, [(tmp_path / "a b.png", {})]))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"000-someone-some-a b@{tile}.png" for tile in ("3-0-0", "3-0-1", "4.5-0-0")]
+    tile = read_image(tmp_path / "out" / names[1]).frames[0]
+    means = photo.reshape(100, 3, 600, 3, 3).mean((1, 3))
+    assert tile.shape == (100, 300, 3) and np.abs(tile - means[:, 300:]).max() <= 0.5 + 1e-6
+    both = [f"{kind}-{name}" for kind in ("x", *"abcdefghijklmnop") for name in names]
+    held = {name.partition("@")[0] for name in choose_split(both, "validation", "")}
+    assert held and not held & {name.partition("@")[0] for name in choose_split(both, "train", "")}

@@ -23,26 +23,22 @@ _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
-class Superseded(NamedTuple):
-    """Checkpoint that no longer ships.
+SUPERSEDED = {"push-wavelet": "use push for futures, any for few bits"}
+"""Checkpoints that no longer ship, and what to use in their place."""
 
-    Attributes:
-        remedy: what to use in its place.
-        commit: one that has its folder.
-        digest: its name in the headers of .vflow files that it wrote, 32 hexadecimal digits.
-    """
 
-    remedy: str
+class OldWeights(NamedTuple):
+    """Name of weights that .vflow files were written with before, and a commit that has them."""
+
+    name: str
     commit: str
-    digest: str
 
 
-SUPERSEDED = {
-    "push-wavelet": Superseded(
-        "use push for futures, any for few bits", "5b8d01ce", "917aeb2127105d06a9039ca369aedfbd"
-    )
+OLD_WEIGHTS = {
+    "917aeb2127105d06a9039ca369aedfbd": OldWeights("push-wavelet", "5b8d01ce"),
+    "5ef2cdc51b0094827cf4c3751a769d28": OldWeights("codec-photo", "5b8d01ce"),
 }
-"""By their names."""
+"""By what the headers of those files name them by, 32 hexadecimal digits."""
 
 
 def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
@@ -96,21 +92,20 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
 
 def superseded(name: str) -> str | None:
     """Message on a checkpoint that no longer ships: what to use in its place. None of others."""
-    return f"{name}: no longer ships; {SUPERSEDED[name].remedy}" if name in SUPERSEDED else None
+    return f"{name}: no longer ships; {SUPERSEDED[name]}" if name in SUPERSEDED else None
 
 
 def superseded_codec(digest: str, flag: str = "--checkpoint") -> str | None:
-    """Message on the checkpoint of a .vflow file that no longer ships: where its weights are to be had, and
-    the ``flag`` that takes them. None where ``digest``, that of the header, is of none such."""
-    for name, old in SUPERSEDED.items():
-        if digest == old.digest:
-            folder = f"checkpoints/{name}"
-            return (
-                f"coded with {name}, which no longer ships; in a clone of vflow (if shallow, after git fetch "
-                f"--unshallow) run 'git archive {old.commit} {folder} | tar x -C /tmp', then give "
-                f"{flag} /tmp/{folder}"
-            )
-    return None
+    """Message on weights of a .vflow file that no longer ship: where they are, which ``flag`` takes them.
+
+    None where ``digest``, that of the header, is of none such.
+    """
+    if (old := OLD_WEIGHTS.get(digest)) is None:
+        return None
+    folder = f"checkpoints/{old.name}"
+    fetched = f"run 'git archive {old.commit} {folder} | tar x -C /tmp', then give {flag} /tmp/{folder}"
+    clone = "in a clone of vflow (if shallow, after git fetch --unshallow)"
+    return f"coded with weights of {old.name} that no longer ship; {clone} {fetched}"
 
 
 def shipped(families: Iterable[str]) -> list[str]:

@@ -1,9 +1,11 @@
-"""Fetch the clips that a list names, as data to validate on.
+"""Fetch the clips or photographs that a list names, as data to train or to validate on.
 
     python -m scripts.data.fetch scripts/data/any_validation.json --output ~/data/any-validation
+    python -m scripts.data.fetch scripts/data/photographs.json --output ~/data/photographs
 
 Nothing of it is part of the project: a list names public repositories, with commit, licence and the SHA-256
-of each film, which is checked before it is decoded.
+of each file, which is checked before it is decoded. A photograph is reduced until no trace of JPEG is left,
+and cut into tiles; their names agree up to the "@", so that all of a photograph are held out, or none.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from vflow.data.media import read_clip, write_npz
+from vflow.data.media import read_clip, read_image, write_npz, write_png
 from vflow.errors import InputError
+
+REDUCTIONS = (3.0, 4.5)
+TILE = 512  # pixels, at most
 
 
 class Listed(NamedTuple):
@@ -86,12 +92,23 @@ def clip_frames(file: Listed, frames: int, fps: float, side: int) -> np.ndarray:
     return film.frames[indices]
 
 
+def tiles(photo: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and pixels of the tiles of ``photo``, uint8 (H, W, 3), reduced by each of ``REDUCTIONS``."""
+    for factor in REDUCTIONS:
+        height, width = (int(side / factor) for side in photo.shape[:2])
+        small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        rows, columns = (np.array_split(np.arange(side), -(-side // TILE)) for side in (height, width))
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                yield f"{factor:g}-{i}-{j}", small[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
+
+
 def main() -> None:
-    """Write the clips of a list to --output, as NNN-SOURCE-NAME.npz."""
+    """Write the files of a list to --output: NNN-SOURCE-NAME.npz of a clip, …@TILE.png of a photograph."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("listing", type=Path, help="JSON list of repositories and their films")
+    parser.add_argument("listing", type=Path, help="JSON list of repositories and their files")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
         "--mirror", type=Path, metavar="FOLDER", help="git directories OWNER+NAME/repo, in place of cloning"
@@ -103,9 +120,13 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for number, file in enumerate(files(arguments.listing, arguments.mirror, Path(scratch))):
-            name = f"{number:03d}-{file.source}-{Path(file.row['path']).stem}.npz"
-            frames = clip_frames(file, arguments.frames, arguments.fps, arguments.side)
-            write_npz(arguments.output / name, frames=frames, fps=arguments.fps)
+            name = f"{number:03d}-{file.source}-{Path(file.row['path']).stem}"
+            if "start" in file.row:
+                frames = clip_frames(file, arguments.frames, arguments.fps, arguments.side)
+                write_npz(arguments.output / f"{name}.npz", frames=frames, fps=arguments.fps)
+                continue
+            for tile, pixels in tiles(read_image(file.path).frames[0]):
+                write_png(arguments.output / f"{name}@{tile}.png", pixels)
 
 
 if __name__ == "__main__":

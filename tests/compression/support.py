@@ -29,9 +29,10 @@ def perturbed(model: torch.nn.Module) -> torch.nn.Module:
     return model.eval()
 
 
-def photo_codec() -> PhotoCodec:
+def photo_codec(*, direct: bool = False) -> PhotoCodec:
     torch.manual_seed(0)
-    model = perturbed(PhotoCodec(PhotoCodecConfig(lattice=LATTICE)))
+    config = PhotoCodecConfig(lattice=LATTICE, direct=LATTICE if direct else None)
+    model = perturbed(PhotoCodec(config))
     assert isinstance(model, PhotoCodec)
     return model
 

@@ -17,6 +17,7 @@ from tests.compression.support import LATTICE, clip_codec, noise, photo_codec, s
 from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
+from vflow.compression.color import COLOR_MAPS
 from vflow.config import ClipCodecConfig
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ClipCodec, CodecBatch, PhotoCodec
@@ -33,6 +34,18 @@ def test_pictures_of_any_size_come_back(size: tuple[int, int]) -> None:
         found = decompress_frames(model, compress_frames(model, pixels).data)
         assert found.kind == "picture"
         assert np.array_equal(found.frames, pixels[None])
+
+
+def test_photos_that_were_never_jpeg_files_are_coded_as_they_are() -> None:
+    both, rounding = photo_codec(direct=True), photo_codec()
+    rounding.load_state_dict(both.state_dict(), strict=False)
+    for pixels, color_map in ((jpeg(smooth(21, 14)), "jfif"), (noise(21, 14), "rgb")):
+        data = compress_frames(both, pixels).data
+        assert COLOR_MAPS[data[6]] == color_map
+        assert np.array_equal(decompress_frames(both, data).frames, pixels[None])
+        assert (len(compress_frames(rounding, pixels).data) == len(data)) == (color_map == "jfif")
+    grey = noise(21, 14)[..., :1].repeat(3, -1)
+    assert np.array_equal(decompress_frames(both, compress_frames(both, grey).data).frames, grey[None])
 
 
 @pytest.mark.parametrize("make", [photo_codec, clip_codec, video_flow])
@@ -207,6 +220,7 @@ from safetensors.torch import load_file
 from tests.compression.support import LATTICE, clip_codec, photo_codec
 from vflow.compression import codec
 from vflow.compression.codec import compress_frames, decompress_frames
+from vflow.compression.color import COLOR_MAPS
 codec._shorter = lambda frame, raw: frame
 torch.set_num_threads(int(sys.argv[1]))
 for name, model in (("photo", photo_codec()), ("clip", clip_codec(max_displacement=4))):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.compression.support import smooth
 from tests.training.support import lines, run_here
@@ -65,6 +66,28 @@ def test_a_photo_codec_is_trained_resumed_and_codes(tmp_path: Path) -> None:
     assert 0 < logged[-2]["val_bits_per_dim"] < 10 and logged[-2]["round_trip"] == 0
     model = load(run)
     assert np.array_equal(decompress(model, compress(model, smooth(9, 7))), smooth(9, 7))
+
+
+def test_photos_of_both_kinds_train_a_pyramid_each(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 2)
+    for seed in range(2):
+        Image.fromarray(smooth(40, 36, seed)).save(folder / f"{seed}.jpg", quality=90)
+    config = preset(tmp_path, PHOTO.replace("crop", f"direct: {LATTICE}, crop"))
+    data = open_data(load_preset(config, {"data.path": str(folder)}))
+    model = new_model(load_preset(config))
+    batch = next(batch for batch in (data.batch(8 * i, 8) for i in range(9)) if 0 < batch.direct < 8)
+    nats, first = model(batch), 8 - batch.direct
+    for pyramid, part in (("lattice", slice(None, first)), ("direct", slice(first, None))):
+        assert torch.equal(
+            model.get_submodule(pyramid).log_probability(batch.images[part]).sum(1), nats[part]
+        )
+    before, after = model.reconstruct(batch)
+    assert torch.equal(before, after)
+    run = tmp_path / "run"
+    assert run_here(config, run, data=str(folder)) == 0
+    trained, new = load(run).state_dict(), new_model(load_preset(config)).state_dict()
+    for pyramid in ("lattice", "direct"):
+        assert any(not torch.equal(trained[k], new[k]) for k in new if k.startswith(pyramid))
 
 
 def test_a_clip_codec_is_trained_and_codes(tmp_path: Path) -> None:

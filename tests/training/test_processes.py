@@ -106,8 +106,9 @@ def test_two_processes_train_all_stages_of_a_recipe(runs: Path) -> None:
     ("kind", "changes", "expected"),
     [
         ("codec-clip", {}, True),
-        ("codec-photo", {}, False),
-        ("codec-photo", {"model.crop": 8}, True),
+        ("codec-photo", {}, True),
+        ("codec-photo", {"model.direct": None}, False),
+        ("codec-photo", {"model.direct": None, "model.crop": 8}, True),
         ("shapes", {}, False),
     ],
 )

@@ -2,9 +2,9 @@
 
 Photos are coded as whole numbers (Y, Cb, Cr) of JFIF, of which there are only a quarter as many as (R, G, B).
 Chroma is smooth, and the pixels of a former JPEG file come from such numbers, so few of them need corrections
-("jfif"). In other pictures about four colours round to the same (Y, Cb, Cr); each pixel's choice among
-them is coded as well, in about two bits ("rounded"). A picture whose channels are equal is coded as one plane
-("grey").
+("jfif"). Other pictures are coded as they are, green first ("rgb"), if the model can; if not, about four of
+their colours round to the same (Y, Cb, Cr), and each pixel's choice among them is coded as well, in about two
+bits ("rounded"). A picture whose channels are equal is coded as one plane ("grey").
 """
 
 from __future__ import annotations
@@ -101,14 +101,20 @@ def is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
-def to_planes(pixels: np.ndarray) -> Converted:
-    """(Y, Cb, Cr) of ``pixels``, uint8 (H, W, 3): "jfif" if all but a few come from such triples."""
+def to_planes(pixels: np.ndarray, direct: bool = False) -> Converted:
+    """Planes of ``pixels``, uint8 (H, W, 3).
+
+    They are (Y, Cb, Cr), and the map "jfif" if all but a few pixels come from such triples; if not, they are
+    (green, red, blue) where ``direct``, else rounded (Y, Cb, Cr).
+    """
     planes = rgb_to_jfif(pixels)
     difference = pixels - jfif_to_rgb(planes).clip(0, 255)
     limit = 1 << (_CORRECTION_BITS - 1)
     fits = difference.min(initial=0) >= -limit and difference.max(initial=0) < limit
     if fits and difference.any(-1).mean() <= FEW:
         return Converted("jfif", planes)
+    if direct:
+        return Converted("rgb", pixels[..., GREEN_FIRST])
     return Converted("rounded", round_to_jfif(pixels).astype(np.uint8))
 
 

@@ -85,7 +85,7 @@ class PyramidCoder(FrameCoder):
             count(values.numel())
             return values
 
-        self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code)
+        self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code, converted.color_map)
         return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
 
     def remember(self, pixels: np.ndarray) -> None:
@@ -115,7 +115,7 @@ class PyramidCoder(FrameCoder):
         base = _decode_base(level_sizes(size)[-1], decoder, 1 if grey else 3)
         if grey:
             base = torch.cat([base, *[self._implied(base)] * 2], 1)
-        image = self._network(base, size, code)
+        image = self._network(base, size, code, header.color_map)
         self._remember(image)
         planes = image[0].permute(1, 2, 0).to(torch.uint8).numpy()
         return decode_pixels(Converted(header.color_map, planes), rates, decoder)
@@ -125,10 +125,14 @@ class PyramidCoder(FrameCoder):
         return first if isinstance(self.model, ClipCodec) else torch.full_like(first, NEUTRAL)
 
     def _network(
-        self, base: Tensor, size: tuple[int, int], code: Callable[[Place, QuantizedMixture], Tensor]
+        self,
+        base: Tensor,
+        size: tuple[int, int],
+        code: Callable[[Place, QuantizedMixture], Tensor],
+        color_map: str,
     ) -> Tensor:
-        references = self.model.references(self.past)
-        return self.model.pyramid(len(self.past)).code(base, size, code, references, strip=STRIP)
+        pyramid, references = self.model.pyramid(len(self.past), color_map), self.model.references(self.past)
+        return pyramid.code(base, size, code, references, strip=STRIP)
 
     def _remember(self, image: Tensor) -> None:
         self.past = [*self.past, image][-2:]
@@ -136,7 +140,9 @@ class PyramidCoder(FrameCoder):
 
 def convert(model: Codec, pixels: np.ndarray) -> Converted:
     """``pixels``, uint8 (H, W, 3), in the planes that ``model`` codes."""
-    return Converted("rgb", pixels[..., GREEN_FIRST]) if isinstance(model, ClipCodec) else to_planes(pixels)
+    if isinstance(model, ClipCodec):
+        return Converted("rgb", pixels[..., GREEN_FIRST])
+    return to_planes(pixels, direct=model.direct is not None)
 
 
 def _tensor(planes: np.ndarray) -> Tensor:

@@ -59,20 +59,27 @@ class PhotoCodecConfig(DiscreteConfig):
     kind: Literal["photo_codec"] = "photo_codec"
     family: ClassVar[Literal["codec"]] = "codec"
     lattice: LatticeConfig = LatticeConfig()
+    direct: LatticeConfig | None = Field(
+        default=None,
+        description="a pyramid of (green, red, blue), for photos that were never JPEG files; "
+        "null: those are coded as rounded (Y, Cb, Cr), and then each pixel among the colours that round so",
+    )
     crop: int = Field(
         default=96, ge=8, le=1024, description="side of the squares it is trained on, in pixels"
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.lattice.references:
-            raise ValueError("lattice.references must be 0: photos have no frames before")
+        if self.lattice.references or (self.direct and self.direct.references):
+            raise ValueError("references must be 0: photos have no frames before")
+        if self.direct and self.direct.levels != self.lattice.levels:
+            raise ValueError("direct.levels must be lattice.levels")
         return self
 
     @property
     def leaves_parts_out(self) -> bool:
-        """True if some levels have networks of their own that no square of ``crop`` reaches."""
-        return self.lattice.levels >= len(level_sizes((self.crop, self.crop)))
+        """True if a batch may have no photo for one pyramid, or squares of ``crop`` do not reach a level."""
+        return self.direct is not None or self.lattice.levels >= len(level_sizes((self.crop, self.crop)))
 
 
 class ClipCodecConfig(DiscreteConfig):

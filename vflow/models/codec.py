@@ -21,26 +21,29 @@ class CodecBatch(NamedTuple):
     before: uint8 (b, 2, 3, H, W), the two frames before each of the last b images, the last one first.
         The images before these are first frames, or photos.
     weights: of the log-likelihood of each level, fine to coarse, 0 where a level is left out; (): all 1.
+    direct: how many of the last images are photos in (green, red, blue), the others being in (Y, Cb, Cr).
     """
 
     images: Tensor
     before: Tensor
     weights: tuple[float, ...] = ()
+    direct: int = 0
 
 
 @final
 class PhotoCodec(DiscreteModel[CodecBatch]):
-    """p(photo), of its planes Y, Cb and Cr (compression/color.py)."""
+    """p(photo), of its planes Y, Cb and Cr, or of its colours as they are (compression/color.py)."""
 
     def __init__(self, config: PhotoCodecConfig) -> None:
         super().__init__()
         self.config = config
         self.image_shape = (COLORS, config.crop, config.crop)
         self.lattice = LatticePyramid(config.lattice)
+        self.direct = LatticePyramid(config.direct) if config.direct else None
 
-    def pyramid(self, index: int) -> LatticePyramid:
-        """The pyramid that codes frame ``index``; all are coded alike."""
-        return self.lattice
+    def pyramid(self, index: int, color_map: str) -> LatticePyramid:
+        """The pyramid that codes planes of ``color_map``; ``index`` is 0."""
+        return self.direct if self.direct and color_map == "rgb" else self.lattice
 
     def references(self, frames: list[Tensor]) -> list[Tensor]:
         """Condition of the next frame: none."""
@@ -48,12 +51,22 @@ class PhotoCodec(DiscreteModel[CodecBatch]):
 
     def forward(self, batch: CodecBatch) -> Tensor:
         """log P (B,), nats."""
-        return _log_likelihood(self.lattice, batch.images, [], batch.weights)
+        parts = [
+            _log_likelihood(pyramid, images, [], batch.weights) for pyramid, images in self._parts(batch)
+        ]
+        return torch.cat(parts)
 
     @torch.no_grad()
     def reconstruct(self, batch: CodecBatch) -> tuple[Tensor, Tensor]:
-        """The images, and the same as the pyramid puts them together, float32 (B, 3, H, W)."""
-        return batch.images.float(), _pass_through(self.lattice, batch.images, [])
+        """The images, and the same as the pyramids put them together, float32 (B, 3, H, W)."""
+        parts = [_pass_through(pyramid, images, []) for pyramid, images in self._parts(batch)]
+        return batch.images.float(), torch.cat(parts)
+
+    def _parts(self, batch: CodecBatch) -> list[tuple[LatticePyramid, Tensor]]:
+        """Pyramids with the images that they code, of which there are some."""
+        first = len(batch.images) - batch.direct
+        halves = (self.lattice, batch.images[:first]), (self.direct, batch.images[first:])
+        return [(pyramid, images) for pyramid, images in halves if pyramid and len(images)]
 
 
 @final
@@ -67,8 +80,8 @@ class ClipCodec(DiscreteModel[CodecBatch]):
         self.first = LatticePyramid(config.first)
         self.following = LatticePyramid(config.following)
 
-    def pyramid(self, index: int) -> LatticePyramid:
-        """The pyramid that codes frame ``index``."""
+    def pyramid(self, index: int, color_map: str) -> LatticePyramid:
+        """The pyramid that codes frame ``index``; ``color_map`` is "rgb"."""
         return self.following if index else self.first
 
     def references(self, frames: list[Tensor]) -> list[Tensor]:

@@ -46,8 +46,8 @@ class _Coded(Splits[S], ABC):
     def probe(self, count: int) -> CodecBatch:
         """The first that can be read."""
         readable = (batch for index in range(self.held_out) if (batch := self.validation([index])))
-        images, before, _ = next(readable)
-        return CodecBatch(images[:count], before[:count])
+        images, before, _, direct = next(readable)
+        return CodecBatch(images[:count], before[:count], direct=min(direct, count))
 
     def weights(self, crop: int, start: int) -> tuple[float, ...]:
         """Weights of the levels of squares of ``crop`` pixels from stream position ``start`` on."""
@@ -60,22 +60,28 @@ class _Coded(Splits[S], ABC):
 
 @dataclass(frozen=True)
 class CodedPhotos(_Coded[PhotoCrops]):
-    """Training stream of squares, and whole photos held out (None: there are none)."""
+    """Training stream of squares, and whole photos held out (None: there are none).
+
+    Args:
+        direct: photos that were never JPEG files are coded as they are.
+    """
+
+    direct: bool = False
 
     def batch(self, start: int, size: int) -> CodecBatch:
         places = [locate(self.seed, position, self.length) for position in range(start, start + size)]
         squares = [self.train.example(index, (self.seed, epoch)) for epoch, index in places]
         weights = self.weights(self.train.crop, start)
-        return _photos([to_planes(square).planes for square in squares])._replace(weights=weights)
+        return _photos(squares, self.direct)._replace(weights=weights)
 
     def validation(self, indices: Sequence[int]) -> CodecBatch | None:
         assert self.held
         (index,) = indices
         photo = self.held.readable(index)
-        return None if photo is None else _photos([to_planes(photo).planes])
+        return None if photo is None else _photos([photo], self.direct)
 
     def bits(self, model: Codec, batch: CodecBatch) -> Tensor:
-        """bits/dim at the photo's own size, without the remainder of its colours."""
+        """bits/dim at the photo's own size, without the remainder of rounded colours."""
         return _bits(model, batch)[:, None]
 
 
@@ -127,7 +133,9 @@ def open_codec(config: PhotoCodecConfig | ClipCodecConfig, preset: Preset) -> Co
     if isinstance(config, PhotoCodecConfig):
         photos = open_validation(lambda: PhotoCrops(path, crop=crop, split="validation"))
         squares = PhotoCrops(path, crop=crop, split="train")
-        return CodedPhotos(squares, photos, seed, config.lattice.levels, size)
+        return CodedPhotos(
+            squares, photos, seed, config.lattice.levels, size, direct=config.direct is not None
+        )
     clips = open_validation(lambda: ClipCrops(path, crop=crop, split="validation"))
     cuts = ClipCrops(path, crop=crop, split="train")
     return CodedClips(cuts, clips, seed, config.following.levels, size)
@@ -144,9 +152,12 @@ def level_weights(own: int, crop: int, key: tuple[int, ...]) -> tuple[float, ...
     return tuple(1.0 if level < own else deep / DEEP_SHARE for level in range(count))
 
 
-def _photos(planes: list[np.ndarray]) -> CodecBatch:
-    images = torch.from_numpy(np.stack(planes)).movedim(-1, 1).contiguous()
-    return CodecBatch(images, images.new_zeros(0, 2, *images.shape[1:]))
+def _photos(photos: Sequence[np.ndarray], direct: bool) -> CodecBatch:
+    """A batch of photos, uint8 (H, W, 3), of one size."""
+    converted = sorted((to_planes(photo, direct) for photo in photos), key=lambda c: c.color_map == "rgb")
+    images = torch.from_numpy(np.stack([c.planes for c in converted])).movedim(-1, 1).contiguous()
+    as_they_are = sum(c.color_map == "rgb" for c in converted)
+    return CodecBatch(images, images.new_zeros(0, 2, *images.shape[1:]), direct=as_they_are)
 
 
 def _planes(frames: np.ndarray) -> Tensor:

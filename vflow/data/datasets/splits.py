@@ -18,9 +18,11 @@ _log = logging.getLogger(__name__)
 def hash_fraction(name: str) -> float:
     """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256).
 
-    A name that is not UTF-8 counts by its bytes.
+    Parts of one thing, whose names agree up to an "@", have the same number. A name that is not UTF-8 counts
+    by its bytes.
     """
-    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
+    thing = name.partition("@")[0]
+    return int.from_bytes(hashlib.sha256(os.fsencode(thing)).digest()[:8], "big") / 2**64
 
 
 def choose_split(
