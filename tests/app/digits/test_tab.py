@@ -17,7 +17,7 @@ from PIL import Image
 import vflow
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener, Server
-from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, pixel, text
 from vflow.cli import main as vflow_command
@@ -198,6 +198,7 @@ def stroke(app: App, *points: tuple[int, int]) -> None:
 @browser
 def test_a_digit_of_two_strokes_is_read_as_both(tab: App) -> None:
     tab.choose("slow-digits")
+    tab.page.evaluate(SETTLED)
     tab.page.locator(".vf-pad canvas").scroll_into_view_if_needed()
     stroke(tab, (60, 30), (60, 110), (160, 110))
     on_its_way = tab.page.locator(RESTYLE, has_text=re.compile("Reading the digit…|read as"))
