@@ -58,7 +58,7 @@ def both_clips() -> Path:
 
 MADE: dict[str, tuple[str, Callable[[], Path | None]]] = {
     "shapes-guided": ("", lambda: None),
-    "codec-photo": (", on codec, with photos/ and photographs/ in it", lambda: data("codec", "photos").parent),
+    "codec-photo": (", on codec (photos/ and photographs/)", lambda: data("codec", "photos").parent),
     "enlarge": (", on photos/train", lambda: data("photos", "train").parent),
     "grasp": (", on grasp/train", lambda: data("grasp", "train")),
     "digits": (", on MNIST", lambda: data("MNIST", "raw").parent),

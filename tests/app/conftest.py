@@ -44,7 +44,7 @@ from vflow.pipelines.walk.directions import principal_directions, save_direction
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from vflow.cli import main; sys.exit(main())", "app"]
-WAIT = 30_000  # milliseconds that a page gets for anything; a busy machine takes seconds for a click
+WAIT = 60_000  # milliseconds that a page gets for anything; a busy machine takes seconds for a click
 expect.set_options(timeout=WAIT)
 GLOW = {"height": 32, "width": 32, "depth": (1, 1), "hidden": (8, 8)}
 

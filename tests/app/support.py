@@ -54,17 +54,20 @@ SHOWS = """(frame) => {
   const slider = document.querySelector('.vf-seek');
   const videos = [...document.querySelectorAll('.vf-player video')];
   const total = Number(slider.max);
-  const off = (video, time) => Math.abs((time / video.duration) * total - (frame - 0.5));
+  const at = (video, time) => Math.abs((time / video.duration) * total - (frame - 0.5)) <= 0.6;
   const rests = (video) => video.readyState >= 2 && !video.seeking && video.paused;
   for (const video of videos.filter((video) => !('presented' in video))) {
-    video.presented = -1;  // the time of the picture on the screen, which comes later than that of the seek
-    const next = () => video.requestVideoFrameCallback((_, {mediaTime}) => { video.presented = mediaTime; next(); });
+    video.presented = -1;  // when the picture on the screen is from: it comes later than the seek ends
+    const next = () => video.requestVideoFrameCallback((_, shown) => {
+      video.presented = shown.mediaTime;
+      next();
+    });
     next();
     video.pause();
-    video.currentTime = frame > 1 ? 0 : video.duration * (1 - 0.5 / total);  // elsewhere: seeks must show something
+    video.currentTime = frame > 1 ? 0 : video.duration * (1 - 0.5 / total);  // a seek shows something
   }
-  if (videos.every((video) => rests(video) && off(video, video.currentTime) < 0.3 && off(video, video.presented) <= 0.6))
-    return true;
+  const there = (video) => rests(video) && at(video, video.currentTime) && at(video, video.presented);
+  if (videos.every(there)) return true;
   if (videos.every((video) => !video.seeking)) {
     slider.value = frame;
     slider.dispatchEvent(new Event('input'));
