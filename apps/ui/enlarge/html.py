@@ -25,7 +25,7 @@ def uploaded(preview: np.ndarray, name: str, size: tuple[int, ...]) -> str:
     return (
         '<section class="vf-results vf-own-size" aria-label="The photo">'
         f'<img src="{png_uri(preview)}" alt="{escape(name, quote=True)}" width="{width}" height="{height}">'
-        f"<p>{size[1]}×{size[0]}. Press Enlarge.</p></section>"
+        f"<p>{size[1]}×{size[0]} pixels, not enlarged yet.</p></section>"
     )
 
 

@@ -90,7 +90,7 @@ class EnlargeFace(Face):
     downloads = ("All variants (zip)", "Differences (png)", "Settings (json)")
     outputs = ("enlarged.zip", SETTINGS)
     fits = picks = True
-    most_pixels = MAX_PIXELS // 4**2
+    limited_by = "scale"
 
     @property
     def tab(self) -> str:
@@ -98,15 +98,15 @@ class EnlargeFace(Face):
 
     def check(self, job: Job) -> None:
         photo, scale = job.given.pixels, job.settings.scale
-        pixels = photo.shape[0] * photo.shape[1]
-        if pixels * scale**2 > MAX_PIXELS:
+        pixels, most = photo.shape[0] * photo.shape[1], self.most_pixels(scale)
+        if pixels > most:
             size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale}× enlarged"
-            fits = [f"choose {other}×" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
-            remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
+            fits = [f"choose {other}×" for other in SCALES if pixels <= self.most_pixels(other)]
+            remedy = " or ".join([*fits, f"reduce it to {most:,} pixels"])
             raise InputError(f"{job.given.source}: {size} is too large; {remedy}")
 
-    def limit(self) -> str:
-        return " and ".join(f"{MAX_PIXELS // scale**2:,} for {scale}×" for scale in reversed(SCALES))
+    def most_pixels(self, setting: Any) -> int:
+        return MAX_PIXELS // int(setting) ** 2
 
     def work(self, job: Job) -> int:
         return expected_work(job.given.pixels.shape, job.settings.scale, 1)
@@ -145,9 +145,12 @@ class EnlargeFace(Face):
 
     def uploaded(self, path: str) -> str:
         photo = media.read_photo(path)[0].frames[:1]
-        if math.prod(photo.shape[1:3]) > self.most_pixels:
-            return self.too_large(path, photo)
         return html.uploaded(reduced(photo, PREVIEW)[0], Path(path).name, photo.shape[1:3])
+
+    def refusal(self, path: str, setting: Any) -> str:
+        photo = media.read_photo(path)[0].frames[:1]
+        fits = math.prod(photo.shape[1:3]) <= self.most_pixels(setting)
+        return "" if fits else self.too_large(path, photo, setting)
 
     def shown(self, job: Job, result: Result) -> str:
         return html.results(result, 0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gradio as gr
 import numpy as np
 
-from vflow.config.settings import Settings
+from vflow.config.settings import Settings, Shown
 from vflow.data import media
 from vflow.errors import InputError, counted
 from vflow.pipelines.batch.inputs import Item
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PREVIEW = 768  # pixels of the longer side of an upload on the page
 SETTINGS = "settings.json"
+CHOOSE, REDUCE = "choose", "reduce"  # what a button makes of a photo that is too large
 
 
 @dataclass
@@ -142,7 +143,8 @@ class Face:
         names_files: remarks begin with the name of their file.
         shortened: setting that a job stopped early has less of. at_once: samples of a result.
         most: inputs at once. added: what to add where there is none. gone: said of a result that was cleared.
-        most_pixels: of a photo that the page takes; a larger one can be reduced, or an area of it chosen.
+        limited_by: setting with choices that says how many pixels of a photo the page takes; a larger one can
+            be reduced, or an area of it chosen.
         details: further sentences of the endpoint's help.
     """
 
@@ -162,7 +164,7 @@ class Face:
     most: ClassVar[int] = 20
     added: ClassVar[str] = "a photo"
     gone: ClassVar[str] = "this result has been cleared from the server; run again"
-    most_pixels: ClassVar[int | None] = None
+    limited_by: ClassVar[str] = ""
     details: ClassVar[str] = ""
 
     @property
@@ -309,57 +311,63 @@ class Face:
         """HTML of an upload; raises VflowError where it cannot be read."""
         return self.empty(f"{Path(path).name}: press {self.verb}.")
 
-    def limit(self) -> str:
-        """Words on ``most_pixels``."""
-        return f"{self.most_pixels:,} pixels"
+    def most_pixels(self, setting: Any) -> int:
+        """Pixels of a photo that the page takes with a value of the setting ``limited_by``."""
+        raise NotImplementedError
 
-    def too_large(self, path: str, photo: np.ndarray) -> str:
-        """HTML of a photo, uint8 (1, H, W, C), that the page does not take: the ways on."""
-        assert self.most_pixels
-        size = photo.shape[1], photo.shape[2]
-        smaller, area = (
-            "{1:,}×{0:,}".format(*each) for each in (reduced_size(size, self.most_pixels), self.area(size))
-        )
-        name = self.command.name
-        command = shlex.join(["vflow", name, "--input", Path(path).name, "--output", name])
+    def refusal(self, path: str, setting: Any) -> str:
+        """HTML of an upload that the page does not take with a value of ``limited_by``: why, and the ways on.
+
+        Empty where it takes it.
+
+        Raises:
+            VflowError: it cannot be read.
+        """
+        return ""
+
+    def too_large(self, path: str, photo: np.ndarray, setting: Any) -> str:
+        """HTML of a photo, uint8 (1, H, W, C), that is too large for a value of ``limited_by``."""
+        size, most = (photo.shape[1], photo.shape[2]), self.most_pixels(setting)
+        smaller, area = ("{1:,}×{0:,}".format(*each) for each in (reduced_size(size, most), cut(size, most)))
+        name, field = self.command.name, self.kind.model_fields[self.limited_by]
+        words = {value: label for label, value in Shown.of(field).choices}
+        option = [] if setting == field.default else [f"--{self.limited_by}", str(setting)]
+        command = shlex.join(["vflow", name, "--input", Path(path).name, *option, "--output", name])
+        fitting = [value for value in words if math.prod(size) <= self.most_pixels(value)]
         return html.refused(
-            f"{size[1]:,}×{size[0]:,} pixels; the page takes at most {self.limit()}.",
-            html.way_on("reduce", f"Reduce to {smaller}"),
+            f"{size[1]:,}×{size[0]:,} pixels; for {words[setting]} the page takes at most {most:,}.",
+            html.ways(
+                *(html.way_on(CHOOSE, f"Choose {words[value]}", value) for value in fitting),
+                html.way_on(REDUCE, f"Reduce to {smaller}"),
+            ),
             f"<p>Or click the middle of an area of {area} pixels:</p>",
             '<button type="button" class="vf-area-pick" aria-label="An area: its middle, where you click">'
             f'<img src="{html.png_uri(reduced(photo, PREVIEW)[0])}" alt=""></button>',
             html.command(command, "Or all of it on the command line:"),
         )
 
-    def area(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the area that is cut out of a photo (height, width) that is too large."""
-        assert self.most_pixels
-        side = math.isqrt(self.most_pixels)
-        return min(side, size[0]), min(side, size[1])
-
-    def made_smaller(self, path: str, action: str, left: float, top: float, folder: Path) -> str:
-        """A photo that the page takes, in ``folder``: all of it reduced, or an area around a place in it.
+    def made_smaller(self, path: str, action: str, left: float, top: float, folder: Path, most: int) -> str:
+        """A photo of at most ``most`` pixels, in ``folder``: all of it, or an area around a place in it.
 
         Args:
-            action: ``reduce`` or ``area``. left, top: middle of the area, as shares of width and height.
+            action: ``REDUCE``, or another for an area. left, top: its middle, as shares of width and height.
 
         Raises:
             InputError: the photo cannot be read any more.
         """
-        assert self.most_pixels
         clip, alpha = media.read_photo(path)
         size, frames = clip.frames.shape[1:3], [clip.frames]
         if alpha is not None:
             frames = [media.resize(clip.frames, size[0], size[1], 3), alpha[None, ..., None]]
-        if action == "reduce":
-            height, width = reduced_size(size, self.most_pixels)
+        if action == REDUCE:
+            height, width = reduced_size(size, most)
             parts = [media.resize(frame, height, width, frame.shape[-1]) for frame in frames]
         else:
-            rows, columns = self.area(size)
+            rows, columns = cut(size, most)
             row = min(max(0, round(top * size[0]) - rows // 2), size[0] - rows)
             column = min(max(0, round(left * size[1]) - columns // 2), size[1] - columns)
             parts = [frame[:, row : row + rows, column : column + columns] for frame in frames]
-        target = folder / f"{Path(path).stem}-{'reduced' if action == 'reduce' else 'area'}.png"
+        target = folder / f"{Path(path).stem}-{'reduced' if action == REDUCE else 'area'}.png"
         media.write_png(target, np.concatenate(parts, -1)[0])
         return str(target)
 
@@ -404,6 +412,12 @@ def reduced_size(size: tuple[int, int], most: int) -> tuple[int, int]:
     """Height and width of a picture of ``size`` with at most ``most`` pixels."""
     scale = min(1.0, math.sqrt(most / (size[0] * size[1])))
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def cut(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Height and width of an area, square where there is room, of at most ``most`` pixels of a picture."""
+    side = math.isqrt(most)
+    return min(side, size[0]), min(side, size[1])
 
 
 def checked(kind: type[Settings], values: dict[str, Any]) -> Any:

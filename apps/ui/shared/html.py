@@ -62,10 +62,11 @@ def refused(why: str, *ways: str) -> str:
     )
 
 
-def way_on(action: str, label: str) -> str:
+def way_on(action: str, label: str, index: int = 0) -> str:
     """A button that changes an upload into what the page takes."""
     return (
-        f'<button type="button" class="vf-small" data-event="input" data-action="{action}" data-index="0">'
+        f'<button type="button" class="vf-small" data-event="input" data-action="{action}"'
+        f' data-index="{index}">'
         f"{escape(label)}</button>"
     )
 

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from vflow.config.settings import Shown, bounds
 from vflow.errors import VflowError
 
-from . import checks, examples
+from . import checks, examples, html
 from .checks import LEVELS
 from .context import AppContext, Tab, sentences
 from .estimate import Estimate
@@ -41,7 +41,7 @@ from .events import (
     wire_clear,
     wire_jobs,
 )
-from .faces import Face, Job, checked
+from .faces import CHOOSE, Face, Job, checked
 from .fit import fit_line, wire_fit
 from .forms import (
     SLIDER_WITH_LEVELS,
@@ -198,7 +198,7 @@ def task_tab(
 
 
 def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: AppContext) -> None:
-    tab, upload, line, strip = face.tab, None, None, None
+    tab, upload, told, line, strip = face.tab, None, None, None, None
     no_model_banner(app, *face.families)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
@@ -208,6 +208,8 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
                     if face.takes_clip
                     else Upload(file_box(tab, face.noun.capitalize()))
                 )
+                if not face.takes_clip:
+                    told = html_block("", f"vf-{tab}-upload", js_on_load=ON_CLICK + ON_PAYLOAD)
                 line = fit_line(tab) if face.fits else None
                 strip = face.examples(app)
             place = run_place() if upload else None  # in front of the settings, below the files
@@ -233,8 +235,9 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
     jobs = _wire_jobs(app, face, form, view, strip)
     if upload:
         app.takers[tab] = Taker(upload.box)
-    if upload and not face.takes_clip:
+    if upload and told:
         _wire_upload(app, face, upload.box, view, jobs)
+        _wire_refusal(app, face, upload.box, told, form.parts.get(face.limited_by), app.takers[tab])
     if face.picks:
         view.results.select(_picking(app, face), view.result, view.results, **QUICK)
 
@@ -256,18 +259,6 @@ def _picking(app: AppContext, face: Face) -> Callable[..., str]:
 def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jobs: NewestWins) -> None:
     """An upload ends a running job and is shown; of several the last is taken."""
 
-    def make_smaller(paths: list[str] | None, request: gr.Request, event: gr.EventData) -> Updates:
-        if not paths:
-            return unless_empty({}, view.bar.status)
-        try:
-            left = checks.number_within("left", getattr(event, "left", 0.5), 0, 1)
-            top = checks.number_within("top", getattr(event, "top", 0.5), 0, 1)
-            with app.runs.job_folder() as folder:
-                path = face.made_smaller(paths[-1], str(event.action), left, top, folder)
-        except VflowError as error:
-            return view.nothing(face.empty(app.error_message(error, paths)))
-        return {files: [path], **uploaded([path], request)}
-
     def uploaded(paths: list[str] | None, request: gr.Request) -> Updates:
         if not paths:
             return {view.results: face.empty()}
@@ -276,8 +267,8 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
         status = f"One {face.noun} at a time: {name} is taken." if several else "Ready."
         try:
             page = face.uploaded(path)
-        except VflowError as error:
-            page = face.empty(app.error_message(error, paths))
+        except VflowError:  # which the line below the box tells
+            page = face.empty()
         taken = {files: [path]} if several else {}
         if not jobs.discard(request, unless=[path]):  # the button was pressed before this answer
             return unless_empty(taken, view.bar.status)
@@ -285,8 +276,47 @@ def _wire_upload(app: AppContext, face: Face, files: gr.File, view: TaskView, jo
 
     app.takers[face.tab] = Taker(files, uploaded, view.components())
     files.upload(app.turns.glance(uploaded), files, [files, *view.components()], **QUICK)
-    if face.most_pixels:
-        view.results.input(app.turns.glance(make_smaller), files, [files, *view.components()], **QUICK)
+
+
+def _wire_refusal(
+    app: AppContext, face: Face, files: gr.File, told: gr.HTML, limit: Any, taker: Taker
+) -> None:
+    """An upload that the page does not take says so below its box, with ways on; judged again by ``limit``.
+
+    Args:
+        limit: component of the setting ``limited_by``; None where nothing limits uploads.
+    """
+
+    def value(given: Any) -> Any:
+        field = face.kind.model_fields.get(face.limited_by)
+        return checks.setting(face.limited_by, field, {face.limited_by: given}) if field else None
+
+    def judged(paths: list[str] | None, given: Any = None) -> str:
+        try:
+            return face.refusal(paths[-1], value(given)) if paths else ""
+        except VflowError as error:
+            return html.refused(app.error_message(error, paths or ()))
+
+    def take_on(paths: list[str] | None, given: Any, request: gr.Request, event: gr.EventData) -> Updates:
+        if not paths:
+            return unless_empty({}, told)
+        try:
+            if event.action == CHOOSE:
+                return {limit: value(event.index)}
+            left = checks.number_within("left", getattr(event, "left", 0.5), 0, 1)
+            top = checks.number_within("top", getattr(event, "top", 0.5), 0, 1)
+            most = face.most_pixels(value(given))
+            with app.runs.job_folder() as folder:
+                path = face.made_smaller(paths[-1], str(event.action), left, top, folder, most)
+        except VflowError as error:
+            return {told: html.refused(app.error_message(error, paths))}
+        return taker.taken(path, request)
+
+    parts = [files, limit] if limit else [files]
+    for part in parts:
+        part.change(app.turns.glance(judged), parts, told, trigger_mode="always_last", **QUICK)
+    if limit:
+        told.input(app.turns.glance(take_on), parts, [told, *parts, *taker.outputs], **QUICK)
 
 
 def _wire_jobs(

@@ -122,6 +122,21 @@ def test_a_photo_that_would_become_too_large_is_refused(
         begin(app, tmp_path / "large.png", scale=4)
 
 
+def test_an_upload_is_judged_by_the_scale_that_is_chosen(tmp_path: Path) -> None:
+    Image.new("RGB", (1200, 1000)).save(path := tmp_path / "large.png")
+    assert FACE.refusal(str(path), 2) == ""
+    told = FACE.refusal(str(path), 4)
+    assert "for 4× the page takes at most 1,000,000." in told
+    assert "Choose 2×" in told and "Choose 4×" not in told and "Reduce to 1,095×912" in told
+    Image.new("RGB", (2500, 2000)).save(path)
+    told = FACE.refusal(str(path), 2)
+    assert "for 2× the page takes at most 4,000,000." in told and "Reduce to 2,236×1,788" in told
+    assert "Choose" not in told and "--scale 2" in told and "2,000×2,000 pixels" in told
+    path.write_bytes(b"no photo")
+    with pytest.raises(InputError, match=r"large\.png"):
+        FACE.refusal(str(path), 4)
+
+
 def test_longer_work_says_how_long_before_it_begins(
     app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,4 +157,4 @@ def test_an_upload_ends_the_job_of_the_photo_before(app: AppContext) -> None:
     with app.jobs.running("session/enlarge/") as job:
         updates = run_async(upload([str(FOLDER / "walk-astronaut.png")], gr.Request(session_hash="session")))
         assert job is not None and job.superseded
-    assert any("Press Enlarge." in str(value) for value in updates.values())
+    assert any("160×160 pixels" in str(value) for value in updates.values())

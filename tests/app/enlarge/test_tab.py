@@ -48,7 +48,9 @@ def with_photo(app: App) -> None:
     """Open the tab and put a photo into the box."""
     app.tab("Enlarge")
     app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(PHOTO)
-    expect(app.page.locator("#vf-enlarge-results")).to_contain_text("160×160. Press Enlarge.", timeout=DONE)
+    expect(app.page.locator("#vf-enlarge-results")).to_contain_text(
+        "160×160 pixels, not enlarged", timeout=DONE
+    )
 
 
 @browser
@@ -184,29 +186,32 @@ def test_a_finger_moves_the_photo_or_the_line(browser: Browser) -> None:
 def test_a_photo_that_is_too_large_can_be_reduced_or_an_area_of_it_chosen(
     opened: Opener, tmp_path: Path
 ) -> None:
-    app, path = opened(), tmp_path / "phone.png"
+    app, path = opened(PHONE), tmp_path / "phone.png"
     photo = np.full((1000, 1800, 4), 128, np.uint8)
     photo[..., :3] = 0
     photo[:, 900:, :3] = 200  # the right half is light
     media.write_png(path, photo)
     app.tab("Enlarge")
-    box, page = (
-        app.page.locator("#vf-enlarge-files input[type=file]"),
-        app.page.locator("#vf-enlarge-results"),
+    box, told, page = (
+        app.page.locator(f"#vf-enlarge-{part}") for part in ("files input[type=file]", "upload", "results")
     )
     box.set_input_files(path)
-    expect(page).to_contain_text(
-        "1,800×1,000 pixels; the page takes at most 1,000,000 for 4× and 4,000,000 for 2×.", timeout=DONE
-    )
+    expect(told).to_contain_text("1,800×1,000 pixels; for 4× the page takes at most 1,000,000.", timeout=DONE)
     assert app.command() == ["upscale", "--input", "phone.png", "--output", "upscale"]
+    expect(told.get_by_role("button", name="Choose 2×")).to_be_in_viewport()
     check(app, "with a photo that is too large")
-    page.get_by_role("button", name="An area").click(position={"x": 5, "y": 5})
-    expect(page).to_contain_text("1000×1000. Press Enlarge.", timeout=DONE)
+    told.get_by_role("button", name="Choose 2×").click()
+    expect(app.page.get_by_role("radio", name="2×")).to_be_checked(timeout=DONE)
+    expect(told).to_have_text("", timeout=DONE)
+    app.page.get_by_role("radio", name="4×").check()
+    told.get_by_role("button", name="An area").click(position={"x": 5, "y": 5}, timeout=DONE)
+    expect(page).to_contain_text("1000×1000 pixels", timeout=DONE)
+    expect(told).to_have_text("", timeout=DONE)
     assert app.images(".vf-own-size img").mean() < 50, "the left part"
     app.page.locator("#vf-enlarge-files button[aria-label=Clear]").click()
     box.set_input_files(path)
-    page.get_by_role("button", name="Reduce to 1,341×745").click()
-    expect(page).to_contain_text("1341×745. Press Enlarge.", timeout=DONE)
+    told.get_by_role("button", name="Reduce to 1,341×745").click()
+    expect(page).to_contain_text("1341×745 pixels", timeout=DONE)
     link = app.page.locator("#vf-enlarge-files a[download]").first
     with app.page.expect_download() as saved:
         link.click()

@@ -243,7 +243,7 @@ def test_a_photo_or_clip_goes_along_to_another_tab(tab: App, clip: Path, tmp_pat
     expect(line).to_contain_text("hill.png is one picture", timeout=DONE)
     line.get_by_role("button", name="Open in Enlarge").click()
     expect(page.get_by_role("tab", selected=True)).to_have_text("Enlarge")
-    expect(page.locator("#vf-enlarge-results")).to_contain_text("30×20. Press Enlarge.", timeout=DONE)
+    expect(page.locator("#vf-enlarge-results")).to_contain_text("30×20 pixels, not enlarged", timeout=DONE)
     expect(page.locator("#vf-enlarge-files")).to_contain_text("hill")
     tab.tab("Surprise")
     line.get_by_role("button", name="Open in Colourise").click()
