@@ -31,7 +31,7 @@ from ..shared.events import (
 )
 from ..shared.forms import no_model_banner
 from ..shared.handing import Taker
-from ..shared.html import progress
+from ..shared.html import progress, refused
 from ..shared.jobs import mapped
 from ..shared.opening import COMPRESS, opening
 from ..shared.turns import Turn
@@ -54,6 +54,7 @@ def build(app: AppContext) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             file = gr.File(label="Photo, video, npz or .vflow file", height=132, elem_id="vf-compress-file")
+            told = html_block("", "vf-compress-upload", js_on_load=ON_CLICK)
             html_block(
                 '<p class="vf-explain">A photo or video becomes a lossless .vflow file: what the '
                 "model finds likely takes few bits. A .vflow file becomes an image or clip again. "
@@ -69,8 +70,9 @@ def build(app: AppContext) -> None:
             estimate = Estimate(app, "compress", [file], partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "compress")
-            results = html_block(opening(app, COMPRESS), "vf-compress-results", js_on_load=ON_CLICK)
+            results = html_block(opening(app, COMPRESS), "vf-compress-results")
             view = TimedView(bar, results, Downloads.below("File"), estimate)
+    _wire_upload(app, file, told, view)
     _wire_jobs(app, Form(file), view, strip)
 
 
@@ -89,33 +91,31 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> 
     triggers = [Trigger(view.bar.buttons.run.click, run), Trigger(strip.select, run, load_example)]
     inputs = form.components()
     jobs = wire_jobs(app, "compress", view.bar, triggers, inputs, [*view.components(), *inputs])
-    _wire_upload(app, form.file, view)
     wire_clear(form.file, view, jobs, html.empty())
 
 
-def _wire_upload(app: AppContext, file: gr.File, view: TimedView) -> None:
-    """An upload that the page does not take says so at once, with ways on that put another in its place."""
+def _wire_upload(app: AppContext, file: gr.File, told: gr.HTML, view: TimedView) -> None:
+    """An upload that the page does not take says so below its box, with ways on to another in its place."""
 
     def judged(upload: str | None) -> Updates:
         if upload and (refusal := job.refusal(upload)):
-            return view.nothing(html.refused(app, upload, refusal))
-        return unless_empty({}, view.bar.status)
+            return {told: html.refused(app, upload, refusal), **view.nothing(html.empty())}
+        return {told: ""}
 
     def take_on(upload: str | None, event: gr.EventData) -> Updates:
         if not upload:
-            return unless_empty({}, view.bar.status)
+            return unless_empty({}, told)
         try:
             with app.runs.job_folder() as folder:
                 taken = str(job.converted(upload, str(event.action), folder))
         except VflowError as error:
-            return view.nothing(html.empty(app.error_message(error, [upload])))
-        page = html.empty(f"{Path(taken).name}: press Compress.")
-        return {file: taken, **view.nothing(page), **judged(taken)}
+            return {told: refused(app.error_message(error, [upload]))}
+        return {file: taken, **view.nothing(html.empty(f"{Path(taken).name}: press Compress."))}
 
-    outputs = [file, *view.components()]
-    app.takers["compress"] = Taker(file, lambda upload, _: judged(upload), view.components())
-    file.upload(app.turns.glance(judged), file, outputs, **QUICK)
-    view.results.input(app.turns.glance(take_on), file, outputs, **QUICK)
+    outputs = [file, told, *view.components()]
+    app.takers["compress"] = Taker(file)
+    file.change(app.turns.glance(judged), file, outputs, trigger_mode="always_last", **QUICK)
+    told.input(app.turns.glance(take_on), file, outputs, **QUICK)
 
 
 def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
