@@ -24,7 +24,7 @@ from . import html
 from .job import FACE, ColorizedPhoto, has_color
 from .state import PhotoState, SessionState
 
-REACH = "At 100 a hint colours the thing that it lies on; lower values stop earlier, higher ones later."
+REACH = "At 100 a hint colours the thing that it lies on; lower values reach less far, higher ones further."
 
 
 class Form(TaskForm):

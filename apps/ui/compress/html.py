@@ -40,9 +40,10 @@ def compressed(result: Compressed) -> str:
         f'<p class="vf-lead">{lead} Decoding it gave the same pixels: nothing {more}is lost.</p>'
         f"{_figure(result)}"
         '<table class="vf-sizes"><caption>Bytes on disk, headers included</caption>'
-        '<thead><tr><th scope="col">Format</th><th scope="col">Beside the largest</th>'
+        '<thead><tr><th scope="col">Format</th><th scope="col">Compared with the largest</th>'
         f'<th scope="col">Bytes</th></tr></thead><tbody>{rows}</tbody></table>'
-        f'<p class="vf-note">{result.bits_per_dim:.3f} bits per value.</p></section>'
+        f'<p class="vf-note">{result.bits_per_dim:.3f} bits per value, of which a pixel has'
+        f" {'three' if result.frames.shape[-1] == 3 else 'one'}.</p></section>"
     )
 
 

@@ -19,7 +19,9 @@ def empty() -> str:
         f"{ghost_items(COLUMNS)}</ol></div>"
         for label in range(4)
     )
-    return placeholder(rows, "Your digits appear here.", "Choose a class and press Draw.", "vf-many")
+    return placeholder(
+        rows, "Your digits appear here.", "Choose a digit, or all ten, and press Draw.", "vf-many"
+    )
 
 
 def grid(images: np.ndarray, labels: Sequence[int], *, done: bool) -> str:
@@ -76,7 +78,7 @@ def prepared(image: np.ndarray, source: str, likeliest: Sequence[tuple[int, floa
     return (
         f'<figure class="vf-prepared"><img src="{png_uri(image[..., None])}" alt="{escape(source)}, as the'
         f' model sees it: 28×28"><figcaption>As the model sees it</figcaption></figure>'
-        f'<ol class="vf-likely" aria-label="Likeliest classes by Bayes\' rule">{bars}</ol>'
+        f'<ol class="vf-likely" aria-label="Chance of each digit, by Bayes\' rule">{bars}</ol>'
     )
 
 

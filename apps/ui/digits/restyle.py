@@ -109,7 +109,7 @@ def build(app: AppContext, checkpoint: gr.Dropdown, grid: gr.HTML, result: gr.St
                     [(str(digit), digit) for digit in range(10)],
                     value=None,
                     label="Read as",
-                    info="The likeliest class; change it if it is wrong.",
+                    info="The likeliest digit; change it if it is wrong.",
                     interactive=True,
                     visible=False,
                 )

@@ -70,9 +70,9 @@ def _compare(result: Result, chosen: int) -> str:
         ' draggable="false"></div>'
         '<i class="vf-divider" aria-hidden="true"></i>'
         '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
-        ' aria-label="Before and after: share of bicubic interpolation"></div>'
-        f'<figcaption><span>Bicubic</span><label class="vf-option"><input type="checkbox" class="vf-whole">'
-        f"Whole photo, {width}×{height}</label>{legend}"
+        ' aria-label="Before and after: share of plain (bicubic) interpolation"></div>'
+        '<figcaption><span>Interpolated (bicubic)</span><label class="vf-option">'
+        f'<input type="checkbox" class="vf-whole">Whole photo, {width}×{height}</label>{legend}'
         f'<span>{title} <a class="vf-save" href="{file_url(after)}" download="{saved}">Download</a></span>'
         "</figcaption></figure>"
     )

@@ -142,8 +142,20 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             with gr.Group(elem_classes="vf-card"), gr.Row():
                 form = Form(
-                    gr.Number(1.4, label="Target x", info="Away from the rail.", step=0.1, min_width=110),
-                    gr.Number(0.7, label="Target y", info="Along the rail.", step=0.1, min_width=110),
+                    gr.Number(
+                        1.4,
+                        label="Target x",
+                        info="Away from the rail; the longest link is 1.",
+                        step=0.1,
+                        min_width=110,
+                    ),
+                    gr.Number(
+                        0.7,
+                        label="Target y",
+                        info="Along the rail; the longest link is 1.",
+                        step=0.1,
+                        min_width=110,
+                    ),
                 )
             buttons = Buttons.row("Draw arms", "arm", ready=True)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
@@ -194,7 +206,7 @@ def _steps(
         results: stages(learner.arm, target, arms, exact),
         **bar.done(
             f"A hundred arms in {spent:.0f} ms. Their hands miss the target by "
-            f"{learner.misses(arms, target):.3f} on average; a link is 0.5 or 1 long."
+            f"{learner.misses(arms, target):.3f} on average, where the longest link is 1."
         ),
     }
 

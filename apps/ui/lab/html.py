@@ -85,7 +85,7 @@ def _bend(drawing: Drawing, *, done: bool) -> str:
         f'<figure class="vf-bend" data-bend="{escape(json.dumps(data, separators=(",", ":")))}">'
         f'<svg viewBox="0 0 {drawing.width} 1000" role="img" aria-label="Grid of the base space, bent by the'
         ' flow, with samples"><path class="vf-grid-lines"/><path class="vf-grid-dots"/></svg>'
-        f'<figcaption><span>Base grid, bent</span>{slider}<output class="vf-now" aria-live="off"></output>'
+        f'<figcaption><span>Square grid, bent</span>{slider}<output class="vf-now" aria-live="off"></output>'
         "</figcaption></figure>"
     )
 
@@ -136,12 +136,13 @@ def curve(job: Job) -> str:
     if entropy is not None:
         lines += axes.line([(0, entropy), (axes.total, entropy)], "vf-nats-entropy")
         lines += f'<text x="{WIDTH - RIGHT + 6}" y="{axes.y(entropy) + 4:.1f}">{name}</text>'
-        figure, dashed = f"; {name} {entropy:.3f}", f", {name} (dashed)"
+        figure, dashed = f"; {name} {entropy:.3f}", f", the best possible: {name} (dashed)"
     lines += axes.line(held, "vf-nats-held")
     last = f"{held[-1][1]:.3f} nats after {held[-1][0]} steps" if held else "no figure yet"
     return (
         f'<figure class="vf-nats"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        f' aria-label="Nats a point against steps: {last}{figure}">{axes.labels(floor)}{lines}</svg>'
-        f"<figcaption>Nats a point: batches in training (faint), {len(job.task.held):,} held-out points"
-        f" (bold){dashed}.</figcaption></figure>"
+        f' aria-label="Surprise at a point, in nats, against steps: {last}{figure}">'
+        f"{axes.labels(floor)}{lines}</svg>"
+        "<figcaption>Surprise at a point, in nats (lower is better), after so many steps: batches in training"
+        f" (faint), {len(job.task.held):,} held-out points (bold){dashed}.</figcaption></figure>"
     )

@@ -267,11 +267,12 @@ class Job:
         if self.snapshot is None:
             return text
         if self.task.entropy is None:
-            return f"{text}: {self.snapshot.nats:.3f} nats a point"
+            return f"{text}: surprise {self.snapshot.nats:.3f} nats a point"
         gap = self.snapshot.nats - self.task.entropy
         if self.task.energy is not None:
-            return f"{text}: {gap:.3f} nats from the energy's density (KL divergence)"
-        return f"{text}: {self.snapshot.nats:.3f} nats a point, entropy {self.task.entropy:.3f}"
+            return f"{text}: {gap:.3f} nats away from the energy's density (KL divergence)"
+        best = f"at best {self.task.entropy:.3f} (entropy)"
+        return f"{text}: surprise {self.snapshot.nats:.3f} nats a point, {best}"
 
 
 @dataclass(frozen=True)

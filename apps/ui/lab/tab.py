@@ -177,7 +177,7 @@ def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop
     yield {view.results: html.results(job, done=False)}
     for _ in job.advance(should_stop):
         if job.snapshot is not None:
-            text = f"Step {job.done} of {request.steps}: {job.snapshot.nats:.3f} nats a point"
+            text = f"Step {job.done} of {request.steps}: surprise {job.snapshot.nats:.3f} nats a point"
             yield {
                 status: progress(job.done, request.steps, text, PROGRESS),
                 view.results: html.results(job, done=False),

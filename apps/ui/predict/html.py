@@ -87,16 +87,17 @@ def _maps(result: Result, last: np.ndarray, mean: np.ndarray, real: np.ndarray) 
     count = len(last)
     truth = _truth(result, last, real)
     if count == 1:
-        inner = '<p class="vf-note">Mean and diversity need two or more futures.</p>'
+        inner = '<p class="vf-note">Mean and differences need two or more futures.</p>'
     else:
-        label = f"Where {count} futures differ, 0 to {result.diversity_top:.0f} grey levels"
+        top = f"{result.diversity_top:.0f} grey levels"
+        label, legend = f"Where {count} futures differ, 0 to {top}", heat_legend(top)
         inner = (
             f"<figure>{video(result.mean, mean, f'Mean of {count} futures')}"
             "<figcaption>Mean</figcaption></figure>"
             f"<figure>{video(result.diversity, np.zeros((8, 8, 3), np.uint8), label)}"
-            f"<figcaption>Diversity{heat_legend(f'{result.diversity_top:.0f}')}</figcaption></figure>"
+            f"<figcaption>Where they differ{legend}</figcaption></figure>"
         )
-    label = "What really happened, mean and diversity" if truth else "Mean and diversity"
+    label = "What really happened, mean and differences" if truth else "Mean and differences"
     return f'<aside class="vf-maps" aria-label="{label}">{truth}{inner}</aside>'
 
 
@@ -111,7 +112,8 @@ def _truth(result: Result, last: np.ndarray, real: np.ndarray) -> str:
         f'<figure class="vf-truth">{video(result.truth, real, "What really happened")}'
         "<figcaption>What really happened</figcaption></figure>"
         f'<figure class="vf-closest">{video(result.preview(comparison.closest), picture, closest)}'
-        f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
+        f"<figcaption><span>Closest: future {number}</span>"
+        f"<span>PSNR {comparison.psnr:.1f} dB</span></figcaption>"
         "</figure>"
     )
 

@@ -99,8 +99,8 @@ class RainResult(PredictionFiles):
             return ""
         ours, still = self.score
         return (
-            f"Against what really happened: CRPS {ours:.2f} mm/h over {counted(self.known, 'frame')};"
-            f" repeating the newest frame is off by {still:.2f}."
+            f"Off by {ours:.2f} mm/h from what really happened (CRPS over {counted(self.known, 'frame')});"
+            f" repeating the newest frame is off by {still:.2f} mm/h."
         )
 
 

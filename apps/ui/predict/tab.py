@@ -37,7 +37,7 @@ class PredictForm(TaskForm):
         with gr.Group(elem_classes="vf-card"):
             self.start = gr.Radio(
                 [LAST, FIRST, HERE], value=LAST, label="Predict from",
-                info="Where the clip goes on, what really happened is shown beside the futures.",
+                info="If the clip goes on after them, what really happened is shown beside the futures.",
             )  # fmt: skip
             self.place = gr.Slider(0, 1, 0, step=1, label="First frame that is given", visible=False)
         super().__init__(app, face, upload)

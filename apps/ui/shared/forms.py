@@ -49,7 +49,9 @@ class Seed(ComponentGroup):
         return secrets.randbelow(MAX_SEED) if values[self.randomize] else values[self.value]
 
 
-SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level {place}."
+SLIDER_WITH_LEVELS = (
+    "How far results vary; 0 is the most typical. Moving it clears the values per level {place}."
+)
 AUGMENTED_LAST = "the augmented dimensions, if the model has any"
 
 
@@ -84,7 +86,7 @@ def levels_box(
         level_temperatures(app, checkpoint),
         label="Temperature per level",
         placeholder="one number per level, such as 0.8, 0.9, …",
-        info=f"From fine to coarse, then {last}. Overrides the slider until you move it.",
+        info=f"From fine detail to coarse layout, then {last}. Holds until you move the slider.",
         visible=visible,
     )
     slider.input(lambda: "", None, box, trigger_mode="always_last", **QUICK)

@@ -34,7 +34,7 @@ COLORIZE = Opening(
 )
 ENLARGE = Opening(
     "enlarge",
-    "One small photo, four times as wide: left of the line by bicubic interpolation, right of it drawn.",
+    "One small photo, four times as wide: left of the line interpolated (bicubic), right of it drawn.",
     "Choose an example, or add a photo of your own.",
 )
 WALK = Opening(

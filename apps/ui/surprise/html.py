@@ -15,8 +15,8 @@ from ..shared.html import SHARP, ghost_items, heat_legend, placeholder, play_bar
 from .job import Result
 
 OPACITY = 85  # per cent, of the map over its frame
-WIDTH, HEIGHT = 720, 230  # of the curve, in units of the picture
-LEFT, RIGHT, TOP, BOTTOM = 58, 10, 14, 40  # its margins
+WIDTH, HEIGHT = 720, 246  # of the curve, in units of the picture
+LEFT, RIGHT, TOP, BOTTOM = 58, 10, 30, 40  # its margins
 MAX_LABELS = 12  # frames that get a number below the axis, about
 _REASONS = ("more bits than usual", "out of order")
 
@@ -89,28 +89,28 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _key(surprisal: Surprisal, marked: Sequence[int]) -> str:
     """Legend of the curve's lines and marks."""
-    parts = ['<span><i class="vf-k-line"></i>bits per dimension of a frame</span>']
+    parts = ['<span><i class="vf-k-line"></i>surprise of a frame, in bits per dimension</span>']
     if reasons := [reason for reason in _REASONS if any(reason in _reasons(surprisal, t) for t in marked)]:
         parts.append(f'<span><i class="vf-k-flag"></i>{" or ".join(reasons)}</span>')
     if surprisal.statistics is not None:
         low, high = (f"{100 * q:.3g}" for q in (1 - surprisal.quantile, surprisal.quantile))
-        parts.append('<span><i class="vf-k-mean"></i>validation mean</span>')
-        parts.append(f'<span><i class="vf-k-band"></i>validation, {low} to {high}%</span>')
+        parts.append('<span><i class="vf-k-mean"></i>mean of validation frames</span>')
+        parts.append(f'<span><i class="vf-k-band"></i>{low} to {high}% of validation frames</span>')
     return f'<p class="vf-keys-of">{"".join(parts)}</p>'
 
 
 def _pair(surprisal: Surprisal, start: int, start_overlay: np.ndarray, top: float) -> str:
     """The frame, and the frame in grey under its map."""
     frame = png_uri(surprisal.frames[start])
-    above = "" if surprisal.statistics is None else " above the validation mean"
+    above = "" if surprisal.statistics is None else " above the mean of validation frames"
     return (
         '<div class="vf-pair"><figure><div class="vf-screen">'
         f'<img class="vf-frame" src="{frame}" alt="Frame {start + 1}"></div>'
         "<figcaption>Frame</figcaption></figure><figure>"
         f'<div class="vf-screen vf-under"><img class="vf-frame" src="{frame}" alt="">'
         f'<img class="vf-overlay" src="{png_uri(start_overlay)}" alt="Map of frame {start + 1}"></div>'
-        f"<figcaption>Bits per pixel{above}{heat_legend(f'{top:g}')}</figcaption></figure></div>"
-        '<label class="vf-strength"><span>Opacity of the map</span>'
+        f"<figcaption>Surprise{above}{heat_legend(f'{top:g} bits per pixel')}</figcaption></figure></div>"
+        '<label class="vf-strength"><span>Opacity of the map, in %</span>'
         f'<input type="range" min="0" max="100" step="5" value="{OPACITY}"></label>'
     )
 
@@ -139,7 +139,7 @@ def _table(surprisal: Surprisal) -> str:
     return (
         '<details class="vf-figures"><summary>Figures of each frame</summary><div tabindex="0" role="group"'
         ' aria-label="Table of figures"><table><thead><tr><th scope="col">Frame</th>'
-        '<th scope="col">Bits/dim</th><th scope="col">Flagged because</th></tr></thead>'
+        '<th scope="col">Surprise, bits/dim</th><th scope="col">Flagged because</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
     )
 
@@ -166,7 +166,7 @@ def curve(surprisal: Surprisal, marked: Sequence[int]) -> str:
     )
     return (
         f'<svg class="vf-curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="vf-curve-title'
-        f' vf-curve-desc"><title id="vf-curve-title">Bits per dimension of each frame</title>'
+        f' vf-curve-desc"><title id="vf-curve-title">Surprise of each frame, in bits per dimension</title>'
         f'<desc id="vf-curve-desc">{escape(_description(surprisal, marked))}</desc>'
         f"{_validation(surprisal, scale)}{_axes(surprisal, scale)}{cursor}"
         f'<polyline class="vf-line" points="{path}"/>{dots}</svg>'
@@ -253,4 +253,8 @@ def _axes(surprisal: Surprisal, scale: _Scale) -> str:
         f"{t + 1}</text>"
         for t in range(0, len(surprisal.frames), every)
     )
-    return rows + columns
+    units = (
+        f'<text class="vf-tick" x="0" y="12">bits/dim</text><text class="vf-tick" x="{WIDTH - RIGHT}"'
+        f' y="{HEIGHT - 3}" text-anchor="end">frame</text>'
+    )
+    return rows + columns + units

@@ -86,8 +86,8 @@ def _settings(app: AppContext, upload: ClipUpload) -> Form:
             99.9,
             99,
             step=0.1,
-            label="Percentile",
-            info="Flags frames that are more surprising than this percentage of validation frames.",
+            label="Limit in % (percentile)",
+            info="Flags frames that surprise the model more than this share of ordinary (validation) frames.",
         )
         seed = gr.Number(0, label="Seed", min_width=130)
     checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)

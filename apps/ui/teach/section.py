@@ -20,7 +20,7 @@ POLL = 2.0
 """Seconds between looks at a run."""
 PROGRESS = "Progress of teaching"
 INTRODUCTION = (
-    "One long film or several clips; a part is held out, and says in the end what was learned. The model is "
+    "One long film or several clips; a part is kept back, to test at the end what was learned. The model is "
     "yours alone: choose it above, or download it. It is deleted within the hour."
 )
 
@@ -94,9 +94,9 @@ def _buttons(*, busy: bool) -> tuple[Any, Any]:
 def _live(view: View) -> str:
     if not view.done:
         return progress(0, 1, view.text or "Reading the film…", PROGRESS)
-    words = [f"{view.left} left" if view.done < view.total else "judging it on film held out"]
+    words = [f"{view.left} left" if view.done < view.total else "testing it on the film kept back"]
     if view.last is not None:
-        words.append(f"{view.last:.3f} bits/dim")
+        words.append(f"surprise {view.last:.3f} bits/dim")
     done = min(view.done, view.total)
     return progress(done, round(view.total), " · ".join(words), PROGRESS) + _looks(view)
 
@@ -106,12 +106,12 @@ def _looks(view: View) -> str:
     text = ""
     if view.bits:
         values = " → ".join(f"{bits:.3f}" for bits in view.bits.values())
-        text += f"<p>Bits/dim of film held out: {values}</p>"
+        text += f"<p>Surprise at the film kept back, in bits per dimension: {values}</p>"
     if view.picture is not None:
-        alternative = "Film held out: the truth, and below it futures of its first frames"
+        alternative = "Film kept back: what happened, and below it futures of its first frames"
         text += (
             f'<img class="vf-teach-picture" src="{png_uri(view.picture)}" alt="{alternative}">'
-            "<p>Above what happened, below futures.</p>"
+            "<p>Above: what happened. Below: futures.</p>"
         )
     return text
 

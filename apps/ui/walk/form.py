@@ -227,9 +227,9 @@ def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: U
         extent = {"maximum": 2, "value": 1.5, "label": "Up to temperature", "info": ""}
     else:
         info = (
-            "In standard deviations."
+            "In standard deviations of the training data."
             if directions
-            else "At 3 the walk has moved from one group to the other."
+            else "3 is all the way from one group to the other."
         )
         extent = {"maximum": MAX_EXTENT, "value": 3, "label": "Distance each way", "info": info}
     seeded = able.family == "videoflow" or random
@@ -252,13 +252,13 @@ def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates
     number = min(max(1, int(chosen or 1)), len(explained))
     several = len(explained) > 1
     info = (
-        f"Direction {number} explains {html.percent(explained[number - 1])} of the variance at this level, "
-        f"all {len(explained)} together {html.percent(sum(explained))}."
+        f"Direction {number} explains {html.percent(explained[number - 1])} of how training data vary at "
+        f"this level (of their variance), all {len(explained)} together {html.percent(sum(explained))}."
     )
     bars = (
         html.directions(explained, number)
         if several
-        else note("This level has one direction, which explains all of its variance.")
+        else note("This level has one direction, along which all of its data vary.")
     )
     moved = {} if number == chosen else {"value": number}  # does not undo what is chosen meanwhile
     return {

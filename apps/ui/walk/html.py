@@ -61,7 +61,7 @@ def _beside(result: Result) -> str:
     return (
         f'<aside class="vf-maps" aria-label="Input and changes">{pictures}'
         f"<figure>{_canvas(result.changes, label)}<figcaption>{escape(result.changes.caption)}"
-        f"{heat_legend(f'{result.top:.0f}')}</figcaption></figure></aside>"
+        f"{heat_legend(f'{result.top:.0f} grey levels')}</figcaption></figure></aside>"
     )
 
 
@@ -77,10 +77,11 @@ def directions(shares: Sequence[float], chosen: int) -> str:
         current = ' aria-current="true"' if index + 1 == chosen else ""
         bars.append(
             f'<li><button type="button" data-index="{index + 1}"{current}'
-            f' aria-label="Direction {index + 1}: {percent(share)} of the variance">'
+            f' aria-label="Direction {index + 1}: {percent(share)} of how data vary">'
             f'<i style="height: {max(4.0, 100 * share / top):.0f}%"></i></button></li>'
         )
-    return f'<ol class="vf-directions" aria-label="Directions by explained variance">{"".join(bars)}</ol>'
+    name = "Directions, by how much of the variance each explains"
+    return f'<ol class="vf-directions" aria-label="{name}">{"".join(bars)}</ol>'
 
 
 def percent(share: float) -> str:

@@ -86,7 +86,7 @@ def kinds(family: str) -> tuple[Kind, ...]:
     clip = FRAMES if video else frozenset()
     direction = Kind(
         "direction",
-        "Both ways along a principal direction of the training data's latents.",
+        "Both ways along one of the directions in which training data vary most (principal directions).",
         start,
         controls=frozenset({"steps", "direction", "level", "extent"}) | clip,
     )

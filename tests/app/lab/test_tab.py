@@ -61,7 +61,7 @@ def test_an_example_is_learned_and_downloaded(
     assert base and whole and base != whole
     slider.press("End")
     assert app.page.locator(".vf-bend .vf-now").inner_text() == "layer 9 of 9"
-    assert app.page.get_by_role("img", name="Nats a point against steps").count() == 1
+    assert app.page.get_by_role("img", name="Surprise at a point, in nats, against steps").count() == 1
     assert "vflow train --config spline --data pinwheel" in app.page.locator(".vf-command code").inner_text()
     with ZipFile(app.download("Checkpoint (zip)", tmp_path)) as archive:
         archive.extractall(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
         np.testing.assert_array_equal(again["frames"], saved["frames"])
     page = job.face.shown(job, result)
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
-    assert job.remarks(result)[0].startswith("Against what really happened: CRPS ")
+    assert re.match(r"Off by [\d.]+ mm/h .* \(CRPS over .* off by [\d.]+ mm/h\.$", job.remarks(result)[0])
     assert "used 4 of 10 frames" in job.remarks(result)
     on = begin(app, result.continuation(5))
     newest = np.concatenate([job.given.context, job.results[-1].frames[-1]])[-4:]
@@ -192,10 +193,10 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page = page_app.page
     page_app.choose("rain")
     page.get_by_text("Needs the last 4 frames.").wait_for()
-    expect(page.get_by_label("number input for Members")).to_have_value(str(MEMBERS))
+    expect(page.get_by_label("number input for Futures (members)")).to_have_value(str(MEMBERS))
     page_app.upload(radar(tmp_path / "radar.npz"))
     page.get_by_label("The first frames", exact=True).check()
-    page_app.number("Members", 3)
+    page_app.number("Futures (members)", 3)
     page_app.number("Frames", 2)
     assert page_app.predict().startswith("3 members × 2 frames in ")
     expect(page.locator(".vf-rain-maps figcaption")).to_have_text(

@@ -246,7 +246,7 @@ def test_grey_model(app: App, clip: Path) -> None:
     app.upload(clip)
     app.settings(futures=1, frames=1)
     app.predict()
-    expect(app.page.get_by_text("Mean and diversity need two or more futures.")).to_be_visible()
+    expect(app.page.get_by_text("Mean and differences need two or more futures.")).to_be_visible()
     expect(app.page.get_by_text("Used the last 2 of 6 frames")).to_be_visible()
 
 
@@ -282,7 +282,7 @@ def test_the_rest_of_a_clip_is_shown_beside_the_futures(
     closest, scores = best_of(futures, truth)
     figures = app.page.locator(".vf-maps figcaption")
     expect(figures.nth(0)).to_have_text("What really happened")
-    expect(figures.nth(1)).to_contain_text(f"future {closest + 1}{scores.mean():.1f} dB")
+    expect(figures.nth(1)).to_contain_text(f"future {closest + 1}PSNR {scores.mean():.1f} dB")
     posters = {
         name: pixels_of(app.page.locator(f"video[aria-label^='{name}']").last.get_attribute("poster"))
         for name in ("What really happened", f"Future {closest + 1}", "Mean of 2")

@@ -89,6 +89,7 @@ def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprisal, tmp_
     assert marked == figures
     assert tab.page.locator("svg.vf-curve .vf-flag").count() == 2
     assert tab.page.locator("svg.vf-curve .vf-dot").count() == 3
+    assert tab.page.locator("svg.vf-curve text").all_text_contents()[-2:] == ["bits/dim", "frame"]
     described = tab.page.locator("#vf-curve-desc").text_content()
     assert described is not None and f"limit {expected.threshold:.3f}" in described
     tab.page.get_by_text("Figures of each frame").click()

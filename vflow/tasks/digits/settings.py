@@ -17,7 +17,9 @@ class DigitsSettings(Settings):
     """The class to draw; all when not given."""
     num_samples: Annotated[Samples, Shown("Digits per class", most=32)] = 8
     """Samples of each class."""
-    temperature: Annotated[Temperature, Shown("Temperature")] = 1.0
+    temperature: Annotated[
+        Temperature, Shown("Temperature", "0 is the most typical; higher draws more varied hands.")
+    ] = 1.0
     """Scale of the noise (as the checkpoint suggests): one number, or one per level."""
     seed: Annotated[Seed, SEED] = 0
     """Names the noise."""

@@ -12,7 +12,10 @@ SCALES = (2, 4)
 class EnlargeSettings(Settings):
     """Variants of an enlarged photo."""
 
-    scale: Annotated[Literal[2, 4], Shown("Scale", choices=tuple((f"{s}×", s) for s in SCALES))] = 4
+    scale: Annotated[
+        Literal[2, 4],
+        Shown("Scale", "Of the width and of the height.", choices=tuple((f"{s}×", s) for s in SCALES)),
+    ] = 4
     """2 or 4 times the width and height."""
     num_samples: Annotated[Samples, Shown("Variants", most=8)] = 4
     """Variants of each photo."""

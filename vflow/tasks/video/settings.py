@@ -48,5 +48,5 @@ class PredictSettings(Settings):
 class NowcastSettings(PredictSettings):
     """Members of a rain forecast, and their files."""
 
-    num_samples: Annotated[Samples, Shown("Members", most=32)] = 20
+    num_samples: Annotated[Samples, Shown("Futures (members)", most=32)] = 20
     num_frames: Ahead = 6
