@@ -216,7 +216,7 @@ def banner(verdict: Verdict, names: Sequence[str]) -> str:
             )
         elif not names:
             text += f" Choose {escape(best)} above."
-        elif best == "colorizer":
+        elif SAME_DATA.get(best, best) == "colorizer":
             button = to_photos
         elif best == "digits":
             text += " See the tab Digits."

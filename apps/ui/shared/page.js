@@ -102,7 +102,7 @@
     // The text alone: beside it gradio counts seconds, ten times each.
     const lines = document.querySelectorAll(".html-container .vf-status-line:not([aria-live])");
     lines.forEach((line) => line.setAttribute("aria-live", "polite"));
-    const answers = document.querySelectorAll(":is(#vf-area-answer, [id^=vf-][id$=-fit]):not([role])");
+    const answers = document.querySelectorAll(":is(#vf-area-answer, [id^=vf-][id$=-fit], [id^=vf-][id$=-upload]):not([role])");
     answers.forEach((answer) => answer.setAttribute("role", "status"));
     // Tab would stop at a list that scrolls, but gradio removes the list once its field loses the focus.
     document.querySelectorAll("[role=listbox]:not([tabindex])").forEach((list) => (list.tabIndex = -1));

@@ -119,6 +119,11 @@ def test_an_upload_switches_what_nobody_chose(app: AppContext) -> None:
     assert arrival(app, [], "shapes", names, selection) == ("", "shapes", selection)
 
 
+def test_a_photo_leads_to_the_tabs_of_photos() -> None:
+    told = banner(Verdict("push", False, "colorizer-regions"), ["push"])
+    assert "Open in Colourise" in told and "Open in Predict" not in told
+
+
 def test_too_few_frames_are_told_at_upload(app: AppContext, tmp_path: Path) -> None:
     names = app.models.names("videoflow")
     media.write_npz(
