@@ -148,6 +148,25 @@ def test_bytes_are_the_likelihood_and_little_more() -> None:
     assert coded.information / 8 < len(coded.data) < 1.005 * coded.information / 8 + 80
 
 
+@pytest.mark.parametrize(("height", "width"), [(23, 16), (9, 5), (3, 2)])
+def test_bits_of_pixels_add_up_to_those_of_the_picture(height: int, width: int) -> None:
+    color = smooth(height, width, 3)
+    for pixels in (color, color[..., :1].repeat(3, -1)):
+        coder = pyramid_coder.PyramidCoder(photo_codec(direct=True))
+        coder.begin(pixels[None])
+        _, information = coder.encode(pixels, lambda values: None)
+        assert coder.costs is not None and coder.costs.shape == (height, width) and coder.costs.min() > 0
+        assert coder.costs.sum() == pytest.approx(information, rel=1e-5)
+
+
+def test_noise_costs_more_bits_where_it_is() -> None:
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    pixels[40:, 24:] = np.random.default_rng(0).integers(0, 256, (24, 40, 3))
+    costs = compress_frames(photo_codec(direct=True), pixels).costs
+    assert costs is not None and costs[40:, 24:].mean() > 1.5 * costs[:40].mean()
+    assert compress_frames(clip_codec(), pixels[None]).costs is None
+
+
 def test_strips_read_the_same_pixels_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     model, pixels = photo_codec(), smooth(23, 16)
     whole = compress_frames(model, pixels)

@@ -35,11 +35,16 @@ class FrameSize(NamedTuple):
 
 
 class Compressed(NamedTuple):
-    """Bytes of a .vflow file, the number of its values, and the sizes of its frames."""
+    """Bytes of a .vflow file, the number of its values, and the sizes of its frames.
+
+    ``costs``: bits of each pixel of a picture, float32 (H, W); those of a pixel that others build on are
+    shared with them. None of clips, and of a picture stored as it is.
+    """
 
     data: bytes
     values: int
     frames: tuple[FrameSize, ...]
+    costs: np.ndarray | None = None
 
     @property
     def information(self) -> float:
@@ -140,7 +145,8 @@ def compress_frames(
         kind, coder.color_map, digest, height, width, count, fps, coder.arithmetic, channels, profile
     )
     sizes = tuple(map(FrameSize, container.frame_bits(coded), information))
-    return Compressed(container.pack(header, coded), frames.size, sizes)
+    costs = coder.costs if kind == "picture" and not coded[0].raw else None
+    return Compressed(container.pack(header, coded), frames.size, sizes, costs)
 
 
 def decompress_frames(

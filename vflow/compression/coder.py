@@ -25,6 +25,9 @@ class FrameCoder(ABC):
     alone: bool = False
     """The newest frame was coded without those before, though there are some."""
 
+    costs: np.ndarray | None = None
+    """Bits of each pixel of the newest frame, float32 (H, W); None where they are not known."""
+
     @abstractmethod
     def begin(self, pictures: np.ndarray) -> None:
         """Look at all frames, uint8 (T, H, W, C), before the first is coded.

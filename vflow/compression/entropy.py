@@ -174,18 +174,24 @@ class Encoder:
         self._probabilities: list[np.ndarray] = []
         self._count = 0
 
-    def levels(self, distribution: Distribution, values: Tensor) -> None:
-        """Add whole numbers (\\*S), N of them, under their distribution."""
+    def levels(self, distribution: Distribution, values: Tensor) -> np.ndarray:
+        """Add whole numbers (\\*S), N of them, under their distribution.
+
+        Returns:
+            −log₂ p of each, float64 (N,).
+        """
         known = values.flatten().to(torch.int64)
         remaining = iter(reversed(range(distribution.bits)))
+        costs = np.zeros(len(known))
 
         def decide(probability: np.ndarray) -> np.ndarray:
             bits = ((known >> next(remaining)) & 1).to(torch.int32).numpy()
-            self._add(bits, probability)
+            np.add(costs, self._add(bits, probability), out=costs)
             return bits
 
         distribution.walk(decide)
         self._end_of_block()
+        return costs
 
     def bits(self, bits: np.ndarray, probability: float | np.ndarray) -> None:
         """Add binary values that are 1 with ``probability``, one for all or one each."""
@@ -198,11 +204,13 @@ class Encoder:
             self._flush()
         return b"".join(self._chunks)
 
-    def _add(self, bits: np.ndarray, probability: np.ndarray) -> None:
+    def _add(self, bits: np.ndarray, probability: np.ndarray) -> np.ndarray:
         self._bits.append(bits)
         self._probabilities.append(probability)
         self._count += bits.size
-        self.information -= float(np.log2(np.where(bits == 1, probability, 1 - probability)).sum())
+        costs: np.ndarray = -np.log2(np.where(bits == 1, probability, 1 - probability))
+        self.information += float(costs.sum())
+        return costs
 
     def _end_of_block(self) -> None:
         if self._count >= CHUNK:

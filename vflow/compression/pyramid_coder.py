@@ -78,14 +78,19 @@ class PyramidCoder(FrameCoder):
         lattices = [phases(level) for level in pyramid]
         _encode_base(pyramid[-1][:, :1] if self.grey else pyramid[-1], encoder)
 
+        cells = [np.zeros(level.shape[-2:], np.float32) for level in pyramid[1:]]  # bits of cells of 2×2
+        base = np.full(pyramid[-1].shape[-2:], encoder.information / pyramid[-1][0, 0].numel(), np.float32)
+
         def code(place: Place, mixture: QuantizedMixture) -> Tensor:
             values = lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
             if not (self.grey and place.channel):
-                encoder.levels(CumulativeTable(mixture), values)
+                costs = encoder.levels(CumulativeTable(mixture), values).reshape(values.shape[1:])
+                cells[place.level][place.start : place.stop, : costs.shape[1]][: len(costs)] += costs
             count(values.numel())
             return values
 
         self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code, converted.color_map)
+        self.costs = _shared_out(base, cells, [(level.shape[-2], level.shape[-1]) for level in pyramid])
         return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
 
     def remember(self, pixels: np.ndarray) -> None:
@@ -143,6 +148,21 @@ def convert(model: Codec, pixels: np.ndarray) -> Converted:
     if isinstance(model, ClipCodec):
         return Converted("rgb", pixels[..., GREEN_FIRST])
     return to_planes(pixels, direct=model.direct is not None)
+
+
+def _shared_out(base: np.ndarray, cells: list[np.ndarray], sizes: list[tuple[int, int]]) -> np.ndarray:
+    """Bits of each pixel, float32 (H, W): those of a cell are shared by its 2×2 pixels, which stand for more.
+
+    Args:
+        base: bits of the coarsest pixels. cells: of what is coded of each level beside its first lattice.
+        sizes: of the levels, fine to coarse; the base's is the last.
+    """
+    found = base
+    for bits, (height, width) in zip(reversed(cells), reversed(sizes[:-1]), strict=True):
+        rows, columns = (np.minimum(2, side - np.arange(0, side, 2)) for side in (height, width))
+        shares = (found + bits) / np.outer(rows, columns).astype(np.float32)
+        found = shares.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
+    return found
 
 
 def _tensor(planes: np.ndarray) -> Tensor:

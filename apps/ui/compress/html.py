@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+import cv2
+import numpy as np
+
+from vflow.pipelines.video.export import heat
+
 from ..shared.context import AppContext
-from ..shared.html import SHARP, command, placeholder, png_uri, reduced, way_on
+from ..shared.html import SHARP, command, heat_legend, placeholder, png_uri, reduced, way_on
 from ..shared.html import refused as refused_upload
 from .job import Compressed, Refusal, Restored, Size
 
@@ -38,7 +43,7 @@ def compressed(result: Compressed) -> str:
     return (
         f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Compressed">'
         f'<p class="vf-lead">{lead} Decoding it gave the same pixels: nothing {more}is lost.</p>'
-        f"{_figure(result)}"
+        f"{_figure(result) if result.costs is None else _pair(_figure(result), result.costs)}"
         '<table class="vf-sizes"><caption>Bytes on disk, headers included</caption>'
         '<thead><tr><th scope="col">Format</th><th scope="col">Compared with the largest</th>'
         f'<th scope="col">Bytes</th></tr></thead><tbody>{rows}</tbody></table>'
@@ -94,6 +99,21 @@ def _figure(result: Compressed | Restored) -> str:
     count, height, width = result.frames.shape[:3]
     kind = f"{width}×{height} pixels" + (f", {count} frames" if count > 1 else "")
     return f'<figure><img src="{picture}" alt="The image"><figcaption>{kind}</figcaption></figure>'
+
+
+def _pair(figure: str, costs: np.ndarray) -> str:
+    """The picture (HTML), and beside it the map of the file's bits."""
+    height, width = costs.shape
+    scale = min(1.0, PREVIEW / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    shown = cv2.resize(costs, size, interpolation=cv2.INTER_AREA)
+    top = max(1.0, float(np.quantile(shown, 0.99)))
+    legend = heat_legend(f"{top:.0f} or more bits a pixel")
+    alt = f"Where the file's bits went, {costs.mean():.1f} a pixel on average: bright where they are many"
+    return (
+        f'<div class="vf-two">{figure}<figure><img src="{png_uri(heat(shown, top))}" alt="{alt}">'
+        f"<figcaption>Where the file's bits went {legend}</figcaption></figure></div>"
+    )
 
 
 def _sharp(result: Compressed | Restored) -> str:

@@ -107,7 +107,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A lossless file on disk beside other formats of the same pixels; it was decoded again and compared."""
+    """A lossless file on disk beside other formats of the same pixels; it was decoded again and compared.
+
+    ``costs``: bits of each pixel of a picture, float32 (H, W); None where they are not known.
+    """
 
     path: Path
     frames: np.ndarray
@@ -115,6 +118,7 @@ class Compressed:
     seconds: float
     notes: tuple[str, ...]
     profile: bytes
+    costs: np.ndarray | None = None
 
     @property
     def bits_per_dim(self) -> float:
@@ -224,16 +228,15 @@ def compress(
     pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
     model = codec_for(app, source.kind)
     clock = app.jobs.clock(CLOCK, _work(source))
-    data = yield from _reported(
+    coded = yield from _reported(
         "Coding",
         (0, CODED),
         should_stop,
-        lambda progress: (
-            compress_frames(
-                model, source.frames, fps=source.fps, profile=source.profile, progress=progress
-            ).data
+        lambda progress: compress_frames(
+            model, source.frames, fps=source.fps, profile=source.profile, progress=progress
         ),
     )
+    data = coded.data
     decoded = yield from _reported(
         "Decoding again, to compare",
         (CODED, DECODED),
@@ -254,7 +257,8 @@ def compress(
         Size("vflow", len(data), "ours"),
     )
     clock.frame_done()
-    return Compressed(target, pictures, sizes, work_time() - began, source.notes, source.profile)
+    seconds = work_time() - began
+    return Compressed(target, pictures, sizes, seconds, source.notes, source.profile, coded.costs)
 
 
 def restore(

@@ -274,3 +274,18 @@ def test_a_change_that_the_page_does_not_offer_is_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"hill\.png: no such change"):
         converted(str(tmp_path / "hill.png"), "../../elsewhere", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["hill.png"]
+
+
+def test_a_map_shows_where_the_bits_of_a_photo_went(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    app = AppContext(ModelStore(), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+    photo, pixels = str(tmp_path / "half.png"), np.full((48, 64, 3), 90, np.uint8)
+    pixels[:, 32:] = np.random.default_rng(0).integers(60, 120, (48, 32, 3))
+    media.write_png(photo, pixels)
+    made = finish(job.compress(app, photo, job.read(photo), lambda: False))
+    assert made.costs is not None
+    page = html.compressed(made)
+    assert f"{made.costs.mean():.1f} a pixel on average" in page
+    bits = np.asarray(Image.open(BytesIO(base64.b64decode(page.split("base64,")[2].split('"')[0]))), float)
+    assert bits[:, 36:].mean() > bits[:, :28].mean() + 60
+    assert html.compressed(replace(made, costs=None)).count("<img") == 1

@@ -50,6 +50,8 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     assert f"{coded.stat().st_size:,}" in rows[4]
     assert f"{coded.stat().st_size / photo.stat().st_size:.2g} × your PNG" in rows[4]
     assert not any("×" in row for row in rows[:2])
+    picture, costs = tab.images(".vf-compress figure img")
+    assert np.array_equal(picture, pixels) and len(np.unique(costs)) > 10
     assert found_by_axe(Axe().run(tab.page).response["violations"]) == []
     tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
         tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
