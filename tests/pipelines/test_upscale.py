@@ -16,17 +16,22 @@ from tests.pipelines.colorizers import make_colorizer, picture
 from tests.pipelines.super_resolution_models import make_super_resolution
 from vflow import cli
 from vflow.checkpoint import save_checkpoint
+from vflow.data import media
 from vflow.data.datasets.photos import average_blocks
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import SuperResolution
 from vflow.pipelines import upscale as pipeline
 from vflow.pipelines.upscale import (
     Doubling,
+    block_means,
     largest_change,
     noise_window,
     round_to_means,
 )
 from vflow.tasks.enlarge.settings import EnlargeSettings
+
+
+PHOTO = Path(__file__).resolve().parents[2] / "apps/examples/photo-camera.png"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,21 @@ def test_block_means_are_the_photo(model: SuperResolution, photo: np.ndarray, sc
     sums = images.reshape(2, 21, scale, 34, scale, 3).astype(int).sum((2, 4))
     assert np.array_equal(sums, np.broadcast_to(scale**2 * photo.astype(int), sums.shape))
     assert (images[0] != images[1]).any()
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_means_are_estimated_from_a_photo_that_was_reduced_bicubically(
+    model: SuperResolution, scale: int
+) -> None:
+    large = media.read_image(PHOTO).frames[0]
+    height, width = (side // scale for side in large.shape[:2])
+    large = large[: height * scale, : width * scale]
+    small = np.asarray(Image.fromarray(large).resize((width, height), Image.Resampling.BICUBIC))
+    truth, estimate = (x.astype(int) for x in (average_blocks(large, scale), block_means(small, scale)))
+    assert np.square(estimate - truth).mean() < 0.9 * np.square(small - truth).mean()
+    images = vflow.upscale(model, small, scale=scale, num_samples=1, reduction="bicubic")
+    assert largest_change(block_means(small, scale), list(images), scale) == 0
+    assert block_means(small[:1, :1], scale) == pytest.approx(small[:1, :1], abs=1)
 
 
 def test_a_seam_cannot_be_seen(

@@ -47,6 +47,8 @@ NOISE_BLOCK = 64
 KEPT_TILES = 16
 """Tiles of the photo whose features are computed once for all variants: about 8 MB each."""
 HALVINGS = 32
+FROM_BICUBIC = {2: (0.032, -0.068), 4: (0.027, -0.045)}
+"""Scale → weights of pixels two and one away, each way, from which means of blocks are estimated."""
 
 
 class Variant(NamedTuple):
@@ -87,6 +89,7 @@ def upscale(
     num_samples: int = 4,
     temperature: Temperature | None = None,
     seed: int = 0,
+    reduction: str = "area",
 ) -> np.ndarray:
     """Draw enlargements of a photograph.
 
@@ -98,10 +101,12 @@ def upscale(
         temperature: scale of the noise, 0..2. None: as the checkpoint suggests
             (``model.config.temperature``); 1 draws from the model's own distribution.
         seed: names the noise.
+        reduction: how the photo was made small. "area": its pixels are means of blocks. "bicubic": the means
+            are estimated first.
 
     Returns:
         uint8 (N, scale · H, scale · W, 3); the mean of each block of scale × scale pixels is exactly the
-        photo's pixel.
+        photo's pixel, or what was estimated from a photo that was reduced bicubically.
 
     Raises:
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
@@ -113,7 +118,9 @@ def upscale(
         (2, 128, 128, 3)
     """
     temperature = temperature_or_suggested(temperature, super_resolution_config(model))
-    settings = EnlargeSettings.of(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)
+    settings = EnlargeSettings.of(
+        scale=scale, reduction=reduction, num_samples=num_samples, temperature=temperature, seed=seed
+    )
     return np.stack([variant.image for variant in ENLARGE.iterate(model, Photo(as_picture(image)), settings)])
 
 
@@ -161,10 +168,10 @@ class Enlarge(Task[EnlargeSettings, Photo, Variant]):
             CheckpointError: the model is of another kind.
         """
         super_resolution_config(model)
-        photo = given.pixels
-        _check_size(given.source, photo, settings.scale)
+        _check_size(given.source, given.pixels, settings.scale)
+        photo = given.pixels if settings.reduction == "area" else block_means(given.pixels, settings.scale)
         doubling = Doubling(model, settings)
-        content = content_hash(photo)
+        content = content_hash(given.pixels)
         known: Conditions = {}
         for sample in range(settings.num_samples):
             image, counts = photo, Counts()
@@ -343,6 +350,17 @@ def _fit_range(blocks: Tensor, sums: Tensor) -> Tensor:
         above = (blocks + middle).clamp(0, 255).sum(0) > sums
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
     return (blocks + low).clamp(0, 255).float()
+
+
+def block_means(photo: np.ndarray, scale: int) -> np.ndarray:
+    """Means of blocks of scale × scale pixels, estimated from what a photo was reduced to bicubically.
+
+    Each is a linear function of 5×5 pixels, uint8 (H, W, 3), fitted to photos for training.
+    """
+    far, near = FROM_BICUBIC[scale]
+    taps = np.array([far, near, 1 - 2 * (far + near), near, far])
+    means = cv2.sepFilter2D(photo.astype(np.float32), -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
+    return np.clip(np.rint(means), 0, 255).astype(np.uint8)
 
 
 def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:

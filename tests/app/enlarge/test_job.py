@@ -38,7 +38,7 @@ def app(tmp_path: Path) -> AppContext:
 
 
 def begin(app: AppContext, path: Path, **changes: object) -> Job:
-    settings = {"scale": 2, "num_samples": 2, "temperature": 0.5, "seed": 1, **changes}
+    settings = {"scale": 2, "reduction": "area", "num_samples": 2, "temperature": 0.5, "seed": 1, **changes}
     return FACE.begin(app, "tiny", checked(FACE.kind, settings), [str(path)])
 
 

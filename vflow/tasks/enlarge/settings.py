@@ -17,6 +17,15 @@ class EnlargeSettings(Settings):
         Shown("Scale", "Of the width and of the height.", choices=tuple((f"{s}×", s) for s in SCALES)),
     ] = 4
     """2 or 4 times the width and height."""
+    reduction: Annotated[
+        Literal["area", "bicubic"],
+        Shown(
+            "How the photo was made small",
+            "By averaging blocks of pixels, or by bicubic interpolation, as in published comparisons.",
+            choices=(("averaging", "area"), ("bicubic", "bicubic")),
+        ),
+    ] = "area"
+    """How the photo was made small: area, means of blocks, which variants keep exactly, or bicubic."""
     num_samples: Annotated[Samples, Shown("Variants", most=8)] = 4
     """Variants of each photo."""
     temperature: Annotated[
