@@ -50,7 +50,8 @@ def examples(pattern: str, count: int) -> list[Path]:
 
 def futures(folder: Path) -> Path:
     """Given frames and eight futures of each, playing."""
-    rows = [clip_row("grasp", read_clip(path).frames[:3], FRAMES) for path in examples("grasp*.npz", 2)]
+    rows = [clip_row("any", read_clip(path).frames[:3], FRAMES) for path in examples("film*.npz", 1)]
+    rows += [clip_row("grasp", read_clip(path).frames[:3], FRAMES) for path in examples("grasp*.npz", 1)]
     rows += [clip_row("push", read_clip(path).frames[:3], FRAMES) for path in examples("push*.mp4", 1)]
     path = folder / "futures.gif"
     write_video(path, np.concatenate(rows + shape_rows(1), axis=1), fps=8, enlarge=False)

@@ -180,9 +180,9 @@ def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
 
 
 def expected_seconds(
-    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any
+    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, _: Any, num_samples: Any
 ) -> float | None:
-    """Time that enlarging will take; None where nothing is known, or there is no photo."""
+    """Time that enlarging will take, None where nothing is known, or there is no photo."""
     size = photo_size(paths[0]) if paths and name and num_samples else None
     if size is None or math.prod(size) * int(scale) ** 2 > MAX_PIXELS:
         return None

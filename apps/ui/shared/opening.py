@@ -19,7 +19,7 @@ class Opening(NamedTuple):
 
 PREDICT = Opening(
     "predict",
-    "Eight ways this circle could move on, drawn from its first frame alone.",
+    "Eight ways a film could go on after its first three frames. No model here was trained on it.",
     "Choose an example, or add a video of your own.",
 )
 DIGITS = Opening(
