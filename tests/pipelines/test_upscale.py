@@ -30,7 +30,6 @@ from vflow.pipelines.upscale import (
 )
 from vflow.tasks.enlarge.settings import EnlargeSettings
 
-
 PHOTO = Path(__file__).resolve().parents[2] / "apps/examples/photo-camera.png"
 
 

@@ -123,10 +123,10 @@ def _benchmark(name: str, title: str, pictures: int) -> Benchmark:
         },
         "Of luma 16..235 without a border of 4 pixels, at the suggested temperature; mean over pictures, ± "
         "the deviation over seeds. The small pictures were reduced by bicubic interpolation (Huang et al. "
-        "2015), where `enlarge` expects means of blocks, which are estimated first: its variants average back "
-        "to these exactly, the true pictures only nearly. Steepest: the quarter of the pixels with the largest "
-        "gradients. Features: EfficientNet-Lite0's, as in Zhang et al. 2018. Published: SRCNN (Dong et al. "
-        "2014), SelfExSR (Huang et al. 2015)",
+        "2015), where `enlarge` expects means of blocks, which are estimated first: its variants average "
+        "back to these exactly, the true pictures only nearly. Steepest: the quarter of the pixels with the "
+        "largest gradients. Features: EfficientNet-Lite0's, as in Zhang et al. 2018. Published: SRCNN (Dong "
+        "et al. 2014), SelfExSR (Huang et al. 2015)",
     )
 
 
