@@ -101,7 +101,7 @@ def test_keyboard_alone(app: App) -> None:
     press_tab_until(app, ".vf-seek")
     app.page.keyboard.press("Home")
     app.page.keyboard.press("ArrowRight")
-    expect(app.page.locator(".vf-now")).to_have_text("predicted 1/4")
+    expect(app.page.locator(".vf-now")).to_have_text("given 2/3")
     press_tab_until(app, ".vf-continue")
     press_tab_until(app, ".vf-downloads button, .vf-downloads a")
 
