@@ -1,6 +1,7 @@
 """Makes the `opening-*` films, one a tab: results of the shipped models that show before any click.
 
-They are made with what the tabs' forms say when the page opens; `openings.json` records that by label.
+They are made with what the tabs' forms say when the page opens (that of Predict, of its first example, whose
+model and temperatures are its own); `openings.json` records that by label.
 
 Run from the repository: python -m apps.examples.make_openings [TAB ...]
 """

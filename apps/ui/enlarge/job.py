@@ -147,11 +147,6 @@ class EnlargeFace(Face):
         photo = media.read_photo(path)[0].frames[:1]
         return html.uploaded(reduced(photo, PREVIEW)[0], Path(path).name, photo.shape[1:3])
 
-    def refusal(self, path: str, setting: Any) -> str:
-        photo = media.read_photo(path)[0].frames[:1]
-        fits = math.prod(photo.shape[1:3]) <= self.most_pixels(setting)
-        return "" if fits else self.too_large(path, photo, setting)
-
     def shown(self, job: Job, result: Result) -> str:
         return html.results(result, 0)
 
@@ -180,9 +175,9 @@ def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
 
 
 def expected_seconds(
-    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, _: Any, num_samples: Any
+    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any, **_: Any
 ) -> float | None:
-    """Time that enlarging will take, None where nothing is known, or there is no photo."""
+    """Time that enlarging will take; None where nothing is known, or there is no photo."""
     size = photo_size(paths[0]) if paths and name and num_samples else None
     if size is None or math.prod(size) * int(scale) ** 2 > MAX_PIXELS:
         return None

@@ -126,7 +126,12 @@ def wire_scrubber(
 
 
 def expected_seconds(
-    app: AppContext, name: str | None, paths: Sequence[str] | None, num_samples: Any, num_frames: Any
+    app: AppContext,
+    name: str | None,
+    paths: Sequence[str] | None,
+    num_samples: Any,
+    num_frames: Any,
+    **_: Any,
 ) -> float | None:
     """Time that a prediction will take; None where nothing is known, or the form cannot be used.
 

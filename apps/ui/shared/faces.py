@@ -313,7 +313,7 @@ class Face:
 
     def most_pixels(self, setting: Any) -> int:
         """Pixels of a photo that the page takes with a value of the setting ``limited_by``."""
-        raise NotImplementedError
+        return media.DEFAULT_LIMITS.pixels
 
     def refusal(self, path: str, setting: Any) -> str:
         """HTML of an upload that the page does not take with a value of ``limited_by``: why, and the ways on.
@@ -323,7 +323,11 @@ class Face:
         Raises:
             VflowError: it cannot be read.
         """
-        return ""
+        if not self.limited_by:
+            return ""
+        photo = media.read_photo(path)[0].frames[:1]
+        fits = math.prod(photo.shape[1:3]) <= self.most_pixels(setting)
+        return "" if fits else self.too_large(path, photo, setting)
 
     def too_large(self, path: str, photo: np.ndarray, setting: Any) -> str:
         """HTML of a photo, uint8 (1, H, W, C), that is too large for a value of ``limited_by``."""

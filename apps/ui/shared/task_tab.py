@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +62,7 @@ from .jobs import Clock
 from .turns import Turn
 
 Expected = Callable[..., float | None]
-"""App, checkpoint, files and settings but for temperature and seed → seconds of a run, where known."""
+"""App, checkpoint, files, and by name settings but for temperature and seed → seconds of a run, if known."""
 
 
 class TaskForm(ComponentGroup):
@@ -214,14 +214,14 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
                 strip = face.examples(app)
             place = run_place() if upload else None  # in front of the settings, below the files
             form = kind(app, face, upload)
-            decides = [part for name, part in form.parts.items() if name != "temperature"]
+            decides = {name: part for name, part in form.parts.items() if name != "temperature"}
             form.advanced()
             estimate = None
             with place or nullcontext():
                 buttons = Buttons.row(face.verb, tab, ready=form.checkpoint.value is not None)
                 if expected and upload:
-                    decides = [form.checkpoint, upload.box, *decides]
-                    estimate = Estimate(app, tab, decides, partial(expected, app))
+                    parts = [form.checkpoint, upload.box, *decides.values()]
+                    estimate = Estimate(app, tab, parts, _by_name(partial(expected, app), decides))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, tab)
             above = face.above()
@@ -240,6 +240,15 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
         _wire_refusal(app, face, upload.box, told, form.parts.get(face.limited_by), app.takers[tab])
     if face.picks:
         view.results.select(_picking(app, face), view.result, view.results, **QUICK)
+
+
+def _by_name(expected: Callable[..., float | None], names: Iterable[str]) -> Callable[..., float | None]:
+    """``expected`` of values in the order of the form's parts."""
+
+    def seconds(checkpoint: str | None, paths: list[str] | None, *values: Any) -> float | None:
+        return expected(checkpoint, paths, **dict(zip(names, values, strict=True)))
+
+    return seconds
 
 
 def _picking(app: AppContext, face: Face) -> Callable[..., str]:

@@ -141,12 +141,12 @@ def test_longer_work_says_how_long_before_it_begins(
     app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = [str(FOLDER / "walk-astronaut.png")]  # 160×160
-    assert expected_seconds(app, "tiny", photo, 4, "area", 8) is None, "nothing is known yet"
+    assert expected_seconds(app, "tiny", photo, 4, 8) is None, "nothing is known yet"
     monkeypatch.setattr(app.jobs, "_seconds", {"tiny": 0.1})
-    assert expected_seconds(app, "tiny", photo, 4, "area", 8) == pytest.approx(80)
-    assert expected_seconds(app, "tiny", photo, 2, "area", 1) == pytest.approx(2.5)
+    assert expected_seconds(app, "tiny", photo, 4, 8) == pytest.approx(80)
+    assert expected_seconds(app, "tiny", photo, 2, 1) == pytest.approx(2.5)
     for paths in (None, [], [str(tmp_path / "gone.png")]):
-        assert expected_seconds(app, "tiny", paths, 4, "area", 8) is None
+        assert expected_seconds(app, "tiny", paths, 4, 8) is None
 
 
 def test_an_upload_ends_the_job_of_the_photo_before(app: AppContext) -> None:
