@@ -114,7 +114,8 @@ def wire_scrubber(
         if len(frames) < config.context + GOES_ON:
             return (LAST if chosen == HERE else gr.skip()), gr.update(visible=False)
         best = liveliest(frames, config.context, GOES_ON)
-        slider = gr.update(maximum=len(frames) - config.min_context, value=best, visible=True)
+        last = len(frames) - config.min_context
+        slider = gr.update(maximum=last, value=best, visible=chosen != FIRST)
         return (gr.skip() if chosen == FIRST else HERE), slider
 
     def chosen(value: str) -> Any:

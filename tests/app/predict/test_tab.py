@@ -267,6 +267,15 @@ def test_a_long_clip_begins_where_most_moves_or_at_a_frame_of_choice(app: App, t
     assert json.loads(app.download("Settings (json)", tmp_path).read_text())["start"] == 14
 
 
+def test_where_the_first_frames_are_given_no_frame_is_chosen(app: App, tmp_path: Path) -> None:
+    app.page.get_by_label("The first frames", exact=True).check()
+    app.upload(write_lossless(tmp_path / "long.mp4", moving_square(12, 32, 32)))
+    app.settings(futures=1, frames=2)
+    app.predict()
+    expect(app.page.get_by_label("The first frames", exact=True)).to_be_checked()
+    expect(app.page.get_by_label("number input for First frame that is given", exact=True)).to_be_hidden()
+
+
 def test_the_rest_of_a_clip_is_shown_beside_the_futures(
     app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
 ) -> None:
