@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from vflow.config import (
@@ -17,13 +18,24 @@ from vflow.config.density import expand
 from vflow.errors import counted
 from vflow.registry import families
 
+CURVE, SAMPLES = "curve.svg", "samples.png"
+"""Pictures beside the card of a run's model."""
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
 
 def model_card(
-    title: str, config: ModelConfig, statistics: Mapping[str, Any], facts: Mapping[str, str]
+    title: str,
+    config: ModelConfig,
+    statistics: Mapping[str, Any],
+    facts: Mapping[str, str],
+    pictures: Iterable[str] = (),
 ) -> str:
-    """Markdown with the header that hubs read. ``facts`` are rows: name → text, such as the command."""
+    """Markdown with the header that hubs read.
+
+    Args:
+        facts: rows: name → text, such as the command.
+        pictures: names of files beside the card.
+    """
     text = families()[config.family].card
     rows = {"model": _describe(config)} | _measured(config, statistics) | dict(facts)
     table = [f"| {name} | {' '.join(fact.split())} |" for name, fact in rows.items()]
@@ -33,6 +45,7 @@ def model_card(
         "```python", "import vflow", "", 'model = vflow.load("…")  # this folder, or a hub id: "user/name"',
         text.use, "```", "",
         "| | |", "|---|---|", *table, "",
+        *(f"![{Path(name).stem}]({name})\n" for name in pictures),
         "Written by vflow. Say here what the data show, where they come from, what the model cannot do.", "",
     ])  # fmt: skip
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vflow.card import model_card
+from vflow.card import CURVE, SAMPLES, model_card
 from vflow.catalog import (
     CARD,
     CONFIG,
@@ -100,6 +100,7 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
         if (folder / name).is_file():
             check(folder, model)
             files[name] = str(folder / name)
+    files |= {name: str(folder / name) for name in (CURVE, SAMPLES) if (folder / name).is_file()}
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)
     else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import torch
 
 from tests.training.support import run_here
+from vflow.hub import checked_files
 from vflow.training.args import TrainOptions
+from vflow.training.curve import BOTTOM, HEIGHT, curve
 from vflow.training.logging import command_line
 
 
@@ -35,3 +38,20 @@ def test_every_commit_has_a_card(tiny: str, runs: Path) -> None:
     assert "| steps | 2 |" in early and "bits/dim" not in early
     assert "| steps | 3 |" in late and "bits/dim (K = 1, averaged weights)" in late
     assert str(runs) not in late
+    model = runs / "mine" / "step_0000003" / "model"
+    assert "![curve](curve.svg)" in late and "![samples](samples.png)" in late
+    newest = max((runs / "mine" / "samples").glob("*.png"))
+    assert (model / "samples.png").read_bytes() == newest.read_bytes()
+    assert {"curve.svg", "samples.png", "README.md"} < set(checked_files(model, "mine"))
+
+
+def test_the_curve_shows_training_and_validation_and_leaves_out_what_is_not_finite() -> None:
+    lines = [{"step": n, "bits_per_dim": 8 / n} for n in range(1, 101)]
+    lines += [{"step": 50, "val_bits_per_dim": 0.5}, {"step": 100, "val_bits_per_dim": None}]
+    picture = ElementTree.fromstring(curve(lines))
+    trained, held_out = (line.get("points", "").split() for line in picture if line.tag.endswith("polyline"))
+    assert len(trained) == 100 and len(held_out) == 1
+    heights = [float(point.split(",")[1]) for point in trained]
+    assert heights == sorted(heights) and heights[-1] == HEIGHT - BOTTOM
+    assert "step 100" in "".join(picture.itertext())
+    assert curve([]) == "" == curve([{"step": 1, "bits_per_dim": 2.0}])

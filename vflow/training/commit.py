@@ -291,12 +291,13 @@ def load_commit(
 
 @dataclass(frozen=True)
 class Outcome:
-    """Contents of a commit: the model that becomes its ``model/``, with the text ``card`` and ``statistics``
-    of its data; and the weights that were best for validation so far, if the run keeps such.
+    """Contents of a commit: the model that becomes its ``model/``, with the text ``card``, ``pictures`` by
+    name and ``statistics`` of its data; and the weights that were best so far, if the run keeps such.
     """
 
     model: Model
     card: str
+    pictures: dict[str, bytes]
     best: Model | None
     statistics: dict[str, Any]
 
@@ -320,6 +321,8 @@ def save_commit(
         statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
         statistics |= outcome.statistics
         save_checkpoint(folder / "model", outcome.model, config=config, card=outcome.card, extra=statistics)
+        for name, content in outcome.pictures.items():
+            (folder / "model" / name).write_bytes(content)
         write_state(folder / "state", tensors, progress, preset)
 
     def write() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,8 @@ from vflow.training.data import Samples
 from vflow.training.distributed import processes
 from vflow.training.state import Progress
 
+LOG, SHEETS = "log.jsonl", "samples"
+"""Names in a run's folder."""
 Line = dict[str, Any]
 
 
@@ -188,8 +191,10 @@ def run_card(
     progress: Progress,
     examples: int,
     accelerator: Accelerator,
+    pictures: Iterable[str],
 ) -> str:
-    """Markdown for the commit at ``progress``; ``examples`` are those of the training split."""
+    """Markdown for the commit at ``progress``; ``examples`` are those of the training split, ``pictures``
+    names of files beside it."""
     data = preset.data
     source = f", `{Path(data.path).name}`" if data.path else ""
     hours, minutes = divmod(round(progress.seconds / 60), 60)
@@ -203,4 +208,4 @@ def run_card(
     }
     statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
     title = options.output.resolve().name
-    return model_card(title, preset.model, statistics, facts)
+    return model_card(title, preset.model, statistics, facts, pictures)

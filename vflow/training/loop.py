@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -37,9 +37,12 @@ from vflow.training.commit import (
     make_room,
     save_commit,
 )
+from vflow.training.curve import run_pictures
 from vflow.training.data import DataModule, Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import (
+    LOG,
+    SHEETS,
     RunLog,
     announce,
     command_line,
@@ -213,7 +216,7 @@ class Run:
     def _open_log(self) -> RunLog:
         path = None
         if self.accelerator.is_main_process:
-            path = self.folder / "log.jsonl"
+            path = self.folder / LOG
             if self.progress.step < self.config.max_steps:
                 if self.commit:
                     make_room(self.folder, self.commit, self.options.keep)
@@ -491,27 +494,30 @@ class Run:
         samples = self.data.draw(self.average, self.accelerator.device, self.stop.requested)
         if samples is None:
             return {}
-        write_samples(self.folder / "samples", self.progress.step, samples)
+        write_samples(self.folder / SHEETS, self.progress.step, samples)
         return {"sample_nonfinite": samples.nonfinite, "sample_out_of_range": samples.out_of_range}
 
     def _commit(self) -> None:
         progress = self.progress
         if self.committed != progress.step:
             progress.seconds = self._seconds()
-            card = self._card()
+            pictures = run_pictures(self.folder)
+            card = self._card(pictures)
             self.state.ema.copy_to(self.average, self.state.plain)
             best = self.best.model if self.best and progress.best_bits is not None else None
             model = self.refitted or best or self.average
-            outcome = Outcome(model, card, best, self.data.describe(model, refitted=progress.refitted))
+            outcome = Outcome(
+                model, card, pictures, best, self.data.describe(model, refitted=progress.refitted)
+            )
             save_commit(self.folder, self.state, outcome, progress, self.preset, self.options.keep)
             self.committed, self.accepted_before = progress.step, progress.accepted
             self.initial = None
         if self.state.cache is not None:
             self.state.cache.flush()
 
-    def _card(self) -> str:
-        command = command_line(self.options)
-        return run_card(self.options, command, self.preset, self.progress, self.data.usable, self.accelerator)
+    def _card(self, pictures: Iterable[str]) -> str:
+        command, usable = command_line(self.options), self.data.usable
+        return run_card(self.options, command, self.preset, self.progress, usable, self.accelerator, pictures)
 
     def _keep_best(self) -> str:
         """Commit the best weights of a run that ends badly, if it keeps such; a remark that says so."""

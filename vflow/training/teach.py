@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -133,9 +133,11 @@ class Teaching(Run):
         left = max(0.0, self.budget - self.progress.seconds) / 60
         self.log.say(f"{left:.1f} minutes of training, then the verdict; Ctrl-C keeps the best so far")
 
-    def _card(self) -> str:
+    def _card(self, pictures: Iterable[str]) -> str:
         usable = self.data.usable
-        return run_card(self.options, self.command, self.preset, self.progress, usable, self.accelerator)
+        return run_card(
+            self.options, self.command, self.preset, self.progress, usable, self.accelerator, pictures
+        )
 
 
 def teach(options: TrainOptions, clips: Sequence[Path], minutes: float) -> int:
