@@ -27,6 +27,7 @@ from vflow.pipelines.upscale import (
     largest_change,
     noise_window,
     round_to_means,
+    turn,
 )
 from vflow.tasks.enlarge.settings import EnlargeSettings
 
@@ -81,6 +82,19 @@ def test_a_seam_cannot_be_seen(
     tiled = doubling.draw(photo, (0, "photo", 0, 2), {}).image.astype(int)
     difference = np.abs(whole - tiled)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("sample", range(8))
+def test_a_sample_is_drawn_from_the_photo_in_its_own_orientation(
+    model: SuperResolution, photo: np.ndarray, sample: int
+) -> None:
+    turned = turn(photo, sample)
+    assert np.array_equal(turn(turned, sample, back=True), photo)
+    images = vflow.upscale(model, photo, num_samples=8, temperature=0)
+    alone = vflow.upscale(model, turned, num_samples=1, temperature=0)
+    assert np.array_equal(images[sample], turn(alone[0], sample, back=True))
+    others = [image for k, image in enumerate(images) if k != sample]
+    assert all((other != images[sample]).any() for other in others)
 
 
 def test_noise_belongs_to_positions() -> None:
