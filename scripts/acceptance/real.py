@@ -30,9 +30,10 @@ WINDOW_EVERY, SHARED_EVERY = 3, 3  # of the 72 windows, and of the windows chose
 @measure("I")
 def rain() -> Result:
     """The test event, 256×256 km, 5 start times; vflow and pysteps see only this square. Both are measured in
-    the same run, with the settings of `vflow evaluate`."""
-    settings = Settings(data=str(data("rain", "test")), temperature=1.0)
-    found = evaluated(loaded("rain"), settings)
+    the same run, with the settings of `vflow evaluate` and the suggested temperatures."""
+    model = loaded("rain")
+    settings = Settings(data=str(data("rain", "test")), temperature=model.config.temperature)
+    found = evaluated(model, settings)
     added = {"size": size("rain"), "power": found["power_over_observed"]["2-4"]}
     note = f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h"
     return Result(found | added, note=note)

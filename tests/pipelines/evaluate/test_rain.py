@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,10 +191,12 @@ def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch:
     assert list(levels)[-1] == "means" and all(0 < share <= 1.5 for share in levels.values())
     found = tune_rain(model, settings, lambda name: lambda done, total: None)
     assert set(found) == set(rain.TEMPERATURES) and all(score < 0 for score in found.values())
-    with pytest.raises(ConfigError, match="one temperature"):
-        evaluate_rain(
-            model, Settings(data=str(tmp_path), temperature=(1.0, 0.5)), lambda name: lambda done, total: None
-        )
+    still = replace(settings, temperature=(0.0,) * len(model.latent_shapes))
+    quiet = evaluate_rain(model, still, lambda name: lambda done, total: None).figures
+    assert quiet["spread"] == 0 and quiet["latent_share"] != 1
+    with pytest.raises(ConfigError, match="give 1 or"):
+        few = replace(settings, temperature=(1.0, 0.5))
+        evaluate_rain(model, few, lambda name: lambda done, total: None)
 
 
 def test_pysteps_methods_return_members_in_mm_per_hour() -> None:

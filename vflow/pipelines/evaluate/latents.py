@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vflow.config.ranges import temperature_per_level
 from vflow.metrics.latents import Futures, latent_share
 from vflow.models import Nowcast, VideoModel
-from vflow.pipelines.common import device_of, evenly_spaced
+from vflow.pipelines.common import Temperature, device_of, evenly_spaced
 from vflow.pipelines.nowcast import CHUNK, BlockDecoder
 from vflow.pipelines.video.preprocess import to_tensor
 
@@ -44,16 +45,19 @@ def video_latent_share(
     return _figures([futures_of(context) for context in chosen], sources.levels, sources.names, sources.glow)
 
 
-def nowcast_latent_share(model: Nowcast, given: Sequence[np.ndarray], temperature: float) -> dict[str, Any]:
+def nowcast_latent_share(
+    model: Nowcast, given: Sequence[np.ndarray], temperature: Temperature
+) -> dict[str, Any]:
     """Shares of the variance of frames ahead, in grey levels, after some of ``given``, uint8 (n, H, W)."""
     levels = model.config.glow.levels + 1
+    scales = temperature_per_level(temperature, levels)
 
     def futures_of(frames: np.ndarray) -> Futures:
         block = BlockDecoder(model, frames, np.ones(frames.shape[1:], bool))
 
         def decode(eps: Sequence[Tensor]) -> np.ndarray:
             chunks = zip(*(e.split(CHUNK) for e in eps), strict=True)
-            return np.concatenate([block(chunk, (temperature,) * levels)[0] for chunk in chunks])
+            return np.concatenate([block(chunk, scales)[0] for chunk in chunks])
 
         return Futures(decode, block.shapes)
 

@@ -28,6 +28,7 @@ from vflow.metrics.ensemble import (
     rank_histogram,
 )
 from vflow.models import Nowcast
+from vflow.pipelines.common import Temperature
 from vflow.pipelines.evaluate.data import locate
 from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
 from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
@@ -235,7 +236,7 @@ def open_cases(sequences: Mapping[str, RainSequence], protocol: Protocol) -> lis
 
 
 def flow_method(
-    model: nn.Module, protocol: Protocol, temperature: float = 1.0, *, pairs: bool = False
+    model: nn.Module, protocol: Protocol, temperature: Temperature = 1.0, *, pairs: bool = False
 ) -> Method:
     """The nowcasting flow ``model`` as a method: independent members, or as ``vflow.nowcast`` draws them."""
 
@@ -263,7 +264,7 @@ def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluatio
         CheckpointError: another kind of model. ConfigError, InputError: no such data.
     """
     folder, protocol, names = _data(model, settings)
-    temperature = _temperature(settings)
+    temperature = settings.temperature
     forecast = {
         "flow": flow_method(model, protocol, temperature),
         "antithetic": flow_method(model, protocol, temperature, pairs=True),
@@ -351,12 +352,6 @@ def _data(model: nn.Module, settings: Settings) -> tuple[Path, Protocol, list[st
 def _protocol(settings: Settings) -> Protocol:
     members, leads = settings.num_samples or Protocol.members, settings.num_frames or Protocol.leads
     return Protocol(members=members, leads=leads, seed=settings.seed)
-
-
-def _temperature(settings: Settings) -> float:
-    if isinstance(settings.temperature, tuple):
-        raise ConfigError("--temperature: nowcasts are evaluated at one temperature; give one number")
-    return settings.temperature
 
 
 def _peers(protocol: Protocol) -> dict[str, Method]:
