@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -56,7 +56,7 @@ class Uploads(ComponentGroup):
             for name, label in labels.items()
         ]
         for box in boxes:
-            box.upload(lambda files: unless_listed(by_name(files), files), box, box, **QUICK)
+            box.upload(lambda files: unless_listed(by_name(_own(files)), files), box, box, **QUICK)
         return cls(*boxes)
 
 
@@ -110,6 +110,11 @@ class Form(ComponentGroup):
             first_sample=_from_zero("from future", values[self.futures[0]]),
             second_sample=_from_zero("to future", values[self.futures[1]]),
         )
+
+
+def _own(files: list[str]) -> list[str]:
+    """Files without those of an example that was there before."""
+    return [file for file in files if Path(file).parent.parent.name != "examples"] or files
 
 
 def _from_zero(name: str, number: Any) -> int:
@@ -241,12 +246,13 @@ def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: U
         **{future: gr.update(visible="futures" in controls) for future in form.futures},
         form.seed.value: gr.update(visible=seeded),
         form.seed.randomize: gr.update(visible=seeded),
-        **_direction(form, able.explained.get(str(level), ()) if directions else (), values[form.direction]),
+        **_direction(form, able, str(level) if directions else "", values[form.direction]),
     }
 
 
-def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates:
-    """The bars and the slider, for directions that explain these shares of the variance."""
+def _direction(form: Form, able: Capabilities, level: str, chosen: float) -> Updates:
+    """The buttons of effects and the slider, for the directions of a level."""
+    explained, effects = able.explained.get(level, ()), able.effects.get(level, ())
     if not explained:
         return {form.bars: gr.update(visible=False), form.direction: gr.update(visible=False)}
     number = min(max(1, int(chosen or 1)), len(explained))
@@ -256,7 +262,7 @@ def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates
         f"this level (of their variance), all {len(explained)} together {html.percent(sum(explained))}."
     )
     bars = (
-        html.directions(explained, number)
+        html.directions(explained, effects, number)
         if several
         else note("This level has one direction, along which all of its data vary.")
     )
@@ -268,12 +274,26 @@ def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates
 
 
 def direction_updates(app: AppContext, form: Form, values: Updates) -> Updates:
-    """The bars and the slider after another direction was chosen."""
+    """The buttons of effects and the slider after another direction was chosen."""
     try:
-        explained = capabilities(app, values[form.checkpoint]).explained.get(str(values[form.level]), ())
+        able = capabilities(app, values[form.checkpoint])
     except VflowError:
         return {form.bars: gr.skip()}
-    return _direction(form, explained, values[form.direction])
+    return _direction(form, able, str(values[form.level]), values[form.direction])
+
+
+def first_example(app: AppContext, form: Form, values: Updates) -> Updates:
+    """The first example in boxes that are needed and still empty; no change where there is none."""
+    family = app.models.family(values[form.checkpoint])
+    try:
+        kind = find_kind(family, values[form.kind])
+    except VflowError:  # the job says what is wrong
+        return {}
+    random = kind.starts_at_random(family, upload=values[form.source] != RANDOM)
+    given = values[form.uploads.start] or values[form.uploads.end]
+    if random or given or not examples.suitable(app, values[form.checkpoint], kind):
+        return {}
+    return example_updates(app, form, values, 0)
 
 
 def example_updates(app: AppContext, form: Form, values: Updates, index: int) -> Updates:

@@ -1,4 +1,4 @@
-"""HTML of a walk: one stage, a slider over its steps, all steps below; and bars of principal directions."""
+"""HTML of a walk: one stage, a slider over its steps, all steps below; and effects of directions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def empty() -> str:
         f'<div class="vf-panes"><div class="vf-stage">{ghost}</div><div class="vf-maps">{ghost}{ghost}</div>'
         f'</div><ol class="vf-steps">{ghost_items(11)}</ol>'
     )
-    text = "Choose a start and press Walk."
+    text = "Press Walk: without a start of yours, the first example is it."
     return placeholder(ghosts, "Your walk appears here.", text, "vf-walk-ghost")
 
 
@@ -28,12 +28,14 @@ def player(result: Result, size: tuple[int, int]) -> str:
     clips = play_button("Play all clips", "Clips", "vf-loop", disabled=True) if frames > 1 else ""
     play = "Play the walk, there and back"
     bar = play_bar(count, start + 1, play=play, slider="Step of the walk", extra=clips, disabled=True)
+    words = "".join(f"<span>{escape(end)}</span>" for end in result.effect or ())
+    ends = words and f'<p class="vf-ends">{words}</p>'
     return (
         f'<section class="vf-results vf-walk{sharp}" aria-label="Walk" data-key="{result.folder.name}"'
         f' data-start="{start}" data-frames="{frames}" data-fps="{result.fps:g}"'
         f' style="--aspect: {size[1] / size[0]:.4f}"><div class="vf-panes"><div>'
         f'<div class="vf-stage"><canvas role="img" aria-label="Step {start + 1} of {count}"></canvas></div>'
-        f"{bar}</div>{_beside(result)}</div>"
+        f"{ends}{bar}</div>{_beside(result)}</div>"
         f'<ol class="vf-steps" aria-label="All steps">{steps}</ol></section>'
     )
 
@@ -65,23 +67,25 @@ def _beside(result: Result) -> str:
     )
 
 
-def directions(shares: Sequence[float], chosen: int) -> str:
-    """Bars of explained variance, one button per direction; direction ``chosen`` (from 1) is marked.
+def directions(shares: Sequence[float], effects: Sequence[str], chosen: int) -> str:
+    """A button for each direction: its effect over a bar of explained variance; ``chosen``, from 1, is on.
 
     Args:
         shares: part of the variance of ε that each direction explains, 0..1, falling.
+        effects: what each does, none where that is unknown; an empty one goes by its number.
     """
-    top = max([*shares, 1e-9])
-    bars = []
+    top, buttons = max([*shares, 1e-9]), []
     for index, share in enumerate(shares):
+        number, effect = f"Direction {index + 1}", effects[index] if effects else ""
         current = ' aria-current="true"' if index + 1 == chosen else ""
-        bars.append(
-            f'<li><button type="button" data-index="{index + 1}"{current}'
-            f' aria-label="Direction {index + 1}: {percent(share)} of how data vary">'
-            f'<i style="height: {max(4.0, 100 * share / top):.0f}%"></i></button></li>'
+        told = f"{number}: {effect + ', ' if effect else ''}{percent(share)} of how data vary"
+        buttons.append(
+            f'<li><button type="button" data-index="{index + 1}"{current} aria-label="{told}"'
+            f' title="{told}">{(effect or number).capitalize()}'
+            f'<i style="width: {max(4.0, 100 * share / top):.0f}%"></i></button></li>'
         )
-    name = "Directions, by how much of the variance each explains"
-    return f'<ol class="vf-directions" aria-label="{name}">{"".join(bars)}</ol>'
+    name = "Effects of directions, over how much of the variance each explains"
+    return f'<ol class="vf-directions" aria-label="{name}">{"".join(buttons)}</ol>'
 
 
 def percent(share: float) -> str:

@@ -20,6 +20,7 @@ from vflow.pipelines.digits.preprocess import prepare_digit
 from vflow.pipelines.video.export import heat
 from vflow.pipelines.video.preprocess import fit
 from vflow.pipelines.walk import render
+from vflow.pipelines.walk.effects import Effect, effect
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import Walk, iterate
 
@@ -309,6 +310,7 @@ class Job:
         kind = find_kind(family, settings.kind)
         random = kind.starts_at_random(family, upload=bool(self.inputs.files["files"]))
         name = f"{kind.title} {settings.direction + 1}" if "direction" in kind.controls else kind.title
+        found = self.effect()
         if "level" in kind.controls:
             shapes = self.model.latent_shapes
             key = ALL if settings.level is None else str(settings.level % len(shapes))
@@ -319,7 +321,14 @@ class Job:
             temperature=self.temperature if kind.draws_noise(random=random) else None,
             seed=settings.seed if family == "videoflow" or random else None,
         )
-        return f"{name}: {counted(len(self.walk.positions), 'step')} in {seconds:.1f} s · {made}"
+        told = f"{str(found).capitalize()}, {name[:1].lower()}{name[1:]}" if found else name
+        return f"{told}: {counted(len(self.walk.positions), 'step')} in {seconds:.1f} s · {made}"
+
+    def effect(self) -> Effect | None:
+        """Words for the pictures at both ends, if the walk leads along a direction and they are clear."""
+        assert self.walk is not None
+        along = self.settings.kind in ("direction", "semantic")
+        return effect([self.walk.frames]) if along else None
 
     def save(self, app: AppContext) -> Result:
         """Write the page's pictures, grid.png, walk.mp4, walk.npz and settings.json."""
@@ -336,6 +345,7 @@ class Job:
             list(zip(captions, self.inputs.pictures, strict=False)),
             start=initial_step(walk.kind, walk.positions),
             fps=fps,
+            effect=self.effect(),
         )
         media.write_png(result.grid, render.grid(walk.frames))
         media.write_video(result.film, *render.film(walk.frames, fps))
@@ -423,6 +433,7 @@ class Result:
         steps: of the walk. inputs: shown beside it.
         changes: the map of changes. top: grey levels at its bright end.
         start: step shown first. fps: frames per second at which clips play.
+        effect: words for both ends.
     """
 
     folder: Path
@@ -432,6 +443,7 @@ class Result:
     top: float
     start: int
     fps: float
+    effect: Effect | None = None
 
     @property
     def grid(self) -> Path:
@@ -458,6 +470,7 @@ def save_pictures(
     *,
     start: int,
     fps: float,
+    effect: Effect | None = None,
 ) -> Result:
     """Write the pictures that the page plays, losslessly.
 
@@ -465,7 +478,7 @@ def save_pictures(
         steps: uint8 (S, T, H, W, C).
         names: of the steps.
         inputs: captions and pictures to show beside the walk, uint8 (T', H, W, C).
-        start, fps: as in ``Result``.
+        start, fps, effect: as in ``Result``.
     """
     small = np.stack([reduced(frames, PREVIEW) for frames in steps])
     # Standard deviation over steps, in grey levels; root mean square over channels: float32 (T, H, W).
@@ -485,6 +498,7 @@ def save_pictures(
         top,
         start,
         fps,
+        effect,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from vflow.checkpoint import checkpoint_hash
 from vflow.errors import CheckpointError, VflowError
@@ -86,7 +87,7 @@ def kinds(family: str) -> tuple[Kind, ...]:
     clip = FRAMES if video else frozenset()
     direction = Kind(
         "direction",
-        "Both ways along one of the directions in which training data vary most (principal directions).",
+        "Less and more of one effect: both ways along a direction in which training data vary most.",
         start,
         controls=frozenset({"steps", "direction", "level", "extent"}) | clip,
     )
@@ -142,6 +143,7 @@ class Capabilities:
         explained: shares of variance of the stored directions, by level: the one that changes pictures
             most first, without those that change next to nothing.
         note: remark for people.
+        effects: what directions do, in words, by level; empty for one whose effect is not clear.
     """
 
     family: str
@@ -149,6 +151,7 @@ class Capabilities:
     levels: list[tuple[str, str]]
     explained: dict[str, tuple[float, ...]]
     note: str
+    effects: dict[str, list[str]]
 
 
 def capabilities(app: AppContext, name: str | None) -> Capabilities:
@@ -166,14 +169,16 @@ def capabilities(app: AppContext, name: str | None) -> Capabilities:
     levels = level_names(model.latent_shapes)
     stored = {level: found.explained for level, found in directions.levels.items()} if directions else {}
     in_order = {level: stored[level] for _, level in levels if level in stored}
-    explained = by_effect(in_order, measured_effects(app.models.folder(name)))
+    known = measured_effects(app.models.folder(name))
+    explained = by_effect(in_order, {level: each["change"] for level, each in known.items()})
     offered = kinds(family) if explained else kinds(family)[1:]
     if not explained and not note:
         note = (
             "This model comes without principal directions, so it cannot walk along them. "
             f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
         )
-    return Capabilities(family, offered, levels, explained, note)
+    words = {level: each["effects"] for level, each in known.items()}
+    return Capabilities(family, offered, levels, explained, note, words)
 
 
 def by_effect(
@@ -189,9 +194,10 @@ def by_effect(
 
 
 @lru_cache(maxsize=32)
-def measured_effects(folder: Path) -> dict[str, float]:
-    """Change of pictures by a walk at each level, in grey levels; empty for checkpoints that do not ship."""
-    known: dict[str, dict[str, float]] = json.loads(EFFECTS.read_text(encoding="utf-8"))
+def measured_effects(folder: Path) -> dict[str, Any]:
+    """Change of pictures by a walk at each level, in grey levels, and effects of its directions, in words;
+    empty for checkpoints that do not ship."""
+    known: dict[str, dict[str, Any]] = json.loads(EFFECTS.read_text(encoding="utf-8"))
     return known.get(checkpoint_hash(folder), {})
 
 

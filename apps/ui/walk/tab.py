@@ -118,11 +118,14 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView) -> NewestWins:
         steps = _steps(app, form, view, values, should_stop)
         yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
+    def load_first(values: Updates, event: gr.EventData) -> Updates:
+        return forms.first_example(app, form, values)
+
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         return forms.example_updates(app, form, values, int(event.index))
 
     triggers = [
-        Trigger(view.bar.buttons.run.click, walk),
+        Trigger(view.bar.buttons.run.click, walk, load_first),
         Trigger(form.tiles.select, walk, load_example),
     ]
     inputs = form.components()

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+import vflow
+from apps.examples import make_effects
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
@@ -21,9 +23,12 @@ from apps.ui.shared.storage import RunStore
 from apps.ui.walk import html, kinds
 from apps.ui.walk.job import NO_COMMAND, Job, Request, clock_name, expected_seconds, save_pictures
 from tests.data.sample_media import write_lossless
+from vflow.checkpoint import find_checkpoints
 from vflow.cli import main as vflow_command
 from vflow.data import media
+from vflow.pipelines.walk.effects import effect
 from vflow.pipelines.walk.space import KINDS
+from vflow.pipelines.walk.walk import Walk
 from vflow.registry import walks
 
 
@@ -141,6 +146,42 @@ def test_what_is_said_in_place_of_a_command_makes_the_walk_again(here: Here) -> 
     words = f"walk --checkpoint {here.context.models.folder('calm')} --kind interpolate --steps 2"
     words += " --num-frames 1 --input from to --output walk"
     assert np.array_equal(frames, here.again(*words.split()))
+
+
+def test_what_a_walk_does_is_said_before_its_direction(here: Here) -> None:
+    """A digit that grows wider, whatever the model: the words are of the pictures."""
+    job = Job.begin(here.context, Request("digits", "direction", steps=5, label="3", level="0"))
+    wide = np.zeros((5, 28, 28, 1), np.uint8)
+    for step in range(5):
+        wide[step, 4:24, 12 - step : 16 + step] = 255
+    job.walk = Walk(wide, (-3, -1.5, 0, 1.5, 3), "direction")
+    assert job.summary(1.0).startswith("Narrow ↔ wide, direction 1 (")
+    made = html.player(job.save(here.context), (28, 28))
+    assert '<p class="vf-ends"><span>narrow</span><span>wide</span></p>' in made
+    job.walk = Walk(wide[[2] * 5], (-3, -1.5, 0, 1.5, 3), "direction")
+    assert job.summary(1.0).startswith("Direction 1 (")
+    assert "vf-ends" not in html.player(job.save(here.context), (28, 28))
+
+
+def test_directions_go_by_their_effects() -> None:
+    made = html.directions([0.2, 0.1, 0.05], ["bold ↔ thin", "", ""], 1)
+    assert 'aria-label="Direction 1: bold ↔ thin, 20.0% of how data vary"' in made
+    assert [part.split("<")[0] for part in made.split('data vary">')[1:]] == [
+        "Bold ↔ thin",
+        "Direction 2",
+        "Direction 3",
+    ]
+
+
+def test_effects_of_a_shipped_model_are_what_its_pictures_show() -> None:
+    name, level = "digits", "1"
+    folder = find_checkpoints()[name]
+    model = vflow.load(name)
+    directions = vflow.load_directions(folder, model)
+    made = make_effects.walks(model, directions, make_effects.INPUTS[name], level, 0)
+    told = kinds.measured_effects(folder)[level]["effects"][0]
+    assert str(effect(made)) == told
+    assert all(each[-1].sum() < each[0].sum() for each in made) and "bold ↔ narrow and thin" in told
 
 
 def test_words_of_positions() -> None:

@@ -266,6 +266,20 @@ def test_kinds_fit_the_model(walker: Walker) -> None:
 
 
 @pytest.mark.browser
+def test_without_a_start_the_first_example_is_taken(walker: Walker) -> None:
+    walker.choose("shapes")
+    walker.app.number("Steps", 3)
+    assert ": 3 steps in " in walker.walk()
+    box = walker.app.page.locator("#vf-walk-start")
+    expect(box).to_contain_text("shapes-circle")
+    walker.kind("Interpolate")
+    walker.app.refused("walk", "two inputs are needed: where the walk starts and where it leads")
+    box.get_by_role("button", name="Clear").click()
+    walker.walk()
+    expect(walker.app.page.locator("#vf-walk-end")).to_contain_text("shapes-square")
+
+
+@pytest.mark.browser
 def test_of_two_quick_choices_the_second_counts(walker: Walker) -> None:
     walker.choose("digits")
     walker.kind("Transfer", ("digits",))
@@ -442,7 +456,6 @@ def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> Non
 @pytest.mark.browser
 def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: Path) -> None:
     walker.choose("shapes")
-    walker.app.refused("walk", "no input given; add one, or choose an example")
     walker.kind("Blend")
     walker.app.number("From future", 0)
     walker.app.refused("walk", "from future: give a number from 1 to 10000")
