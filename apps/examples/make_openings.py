@@ -57,7 +57,7 @@ def predict(form: Values) -> Film:
         seed=form["Seed"],
     )
     clips = np.concatenate([given[None].repeat(len(futures), 0), futures[:, :7]], axis=1)
-    return np.stack([tiles(enlarged(at_once, 3), 4) for at_once in clips.swapaxes(0, 1)]), 8.0
+    return np.stack([tiles(enlarged(at_once, 2), 4) for at_once in clips.swapaxes(0, 1)]), 8.0
 
 
 def digits(form: Values) -> Film:

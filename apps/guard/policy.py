@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .doors import FILE
@@ -52,6 +53,7 @@ class Policy:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         is_file = scope["path"].startswith(FILE)
+        zipped = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         held: list[Message] = []  # start of a page, until all of it is there
 
         async def answer(message: Message) -> None:
@@ -67,15 +69,18 @@ class Policy:
                 held.append(message)
                 if message.get("more_body", False):
                     return
-                message = self._page(held)
+                message = self._page(held, zipped)
                 await send(held.pop(0))
                 held.clear()
             await send(message)
 
         return await self._app(scope, receive, answer)
 
-    def _page(self, held: Sequence[Message]) -> Message:
-        """The body of a page whose scripts have a new nonce, which its headers then name."""
+    def _page(self, held: Sequence[Message], zipped: bool) -> Message:
+        """The body of a page whose scripts have a new nonce, which its headers then name.
+
+        gradio compresses what has a name with an ending, and a page has none.
+        """
         nonce = secrets.token_urlsafe(18)
         body = b"".join(part.get("body", b"") for part in held[1:])
         body = body.replace(b"<script", f'<script nonce="{nonce}"'.encode())
@@ -83,6 +88,10 @@ class Policy:
         headers["Content-Security-Policy"] = _PAGE.format(
             nonce=nonce, scripts=self._scripts, embedding=self._embedding
         )
+        if zipped and body and "content-encoding" not in headers:
+            body = gzip.compress(body, 5)
+            headers["Content-Encoding"] = "gzip"
+            headers.add_vary_header("Accept-Encoding")
         if body:
             headers["Content-Length"] = str(len(body))
         return {"type": "http.response.body", "body": body}

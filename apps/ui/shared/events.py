@@ -152,7 +152,9 @@ class LastResult:
 
         root, tab = Context.root_block, Context.block
         assert isinstance(root, gr.Blocks)
-        openings = [root.load, tab.select] if isinstance(tab, gr.Tab) else [root.load]
+        openings = [tab.select] if isinstance(tab, gr.Tab) else []
+        if not openings or tab.parent.children[0] is tab:  # the others are selected after it
+            openings.append(root.load)
         gr.on(openings, offer, self.token, self.line, **QUICK)
         parts = list(dict.fromkeys([*outputs, *self.inputs]))
         self.line.select(show, self.token, [*parts, self.line], **QUICK)

@@ -15,6 +15,7 @@ from vflow.data import media
 from vflow.errors import counted
 from vflow.pipelines.video.export import heat_ramp
 
+THUMBNAIL = 96  # pixels of the longer side of a picture on a button
 SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly
 
 
@@ -24,6 +25,12 @@ def png_uri(frame: np.ndarray, profile: bytes = b"") -> str:
     ``profile``: ICC profile of its colours; sRGB where there is none.
     """
     return "data:image/png;base64," + base64.b64encode(media.encode_png(frame, profile)).decode()
+
+
+def thumbnail(picture: np.ndarray) -> str:
+    """The same of a picture that is shown small, in a few kilobytes."""
+    small = media.encode_webp(reduced(picture[None], THUMBNAIL)[0])
+    return "data:image/webp;base64," + base64.b64encode(small).decode()
 
 
 def reduced(frames: np.ndarray, longest: int) -> np.ndarray:
@@ -151,14 +158,16 @@ class ExampleTile(NamedTuple):
     mark: str = ""
 
 
-def example_strip(heading: str, verb: str, identifier: str, tiles: Sequence[ExampleTile]) -> str:
-    """A row of buttons under ``heading``, each an example; empty without any."""
+def example_strip(
+    heading: str, verb: str, identifier: str, tiles: Sequence[ExampleTile], first: int = 0
+) -> str:
+    """A row of buttons under ``heading``, each an example, from number ``first`` on; empty without any."""
     if not tiles:
         return ""
     items = []
-    for index, tile in enumerate(tiles):
+    for index, tile in enumerate(tiles, first):
         title = escape(tile.title, quote=True)
-        pictures = "".join(f'<img src="{png_uri(picture)}" alt="">' for picture in tile.pictures)
+        pictures = "".join(f'<img src="{thumbnail(picture)}" alt="">' for picture in tile.pictures)
         items.append(
             f'<li><button type="button" class="vf-example" data-action="example" data-index="{index}"'
             f' aria-label="{verb}: {title}" title="{title}">{pictures}{tile.mark}</button></li>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from typing import Any
 
@@ -51,6 +52,32 @@ def test_each_page_has_its_own_nonce_and_the_scripts_of_its_head() -> None:
     # openssl dgst -sha256 -binary | base64
     assert "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='" in answers[0].headers[CSP]
     assert "frame-ancestors https://hub.example" in answers[0].headers[CSP]
+
+
+def test_a_page_is_small(server: Server) -> None:
+    """Bytes on the wire: pictures of other tabs, and of this one, take few of them."""
+    with httpx.stream("GET", server.address, headers={"accept-encoding": "gzip"}, timeout=60) as answer:
+        zipped = b"".join(answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip" and answer.headers["vary"] == "Accept-Encoding"
+    whole = httpx.get(server.address, headers={"accept-encoding": "identity"}, timeout=60)
+    assert "content-encoding" not in whole.headers and whole.text.count("data:image/webp") > 30
+    assert len(zipped) < 150_000 and 4 * len(zipped) < len(whole.content)
+    without = re.compile(rb'nonce="[^"]+"')
+    assert len(without.sub(b"", gzip.decompress(zipped))) == len(without.sub(b"", whole.content))
+
+
+@pytest.mark.browser
+def test_a_page_asks_the_server_for_the_open_tab_alone(app: App) -> None:
+    asked: list[str] = []
+    app.page.on("request", lambda request: asked.append(request.url))
+    app.page.reload()
+    app.page.wait_for_load_state("load")
+    app.page.get_by_role("tab", name="Predict").wait_for()
+    app.page.wait_for_timeout(2000)
+    assert sum("/gradio_api/run/" in url for url in asked) < 9
+    assert [url for url in asked if url.endswith((".mp4", ".png", ".webp"))] == [
+        url for url in asked if url.endswith("/opening-predict.mp4")
+    ]
 
 
 def test_headers_of_the_running_app(server: Server) -> None:
