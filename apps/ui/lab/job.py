@@ -220,13 +220,18 @@ class Job:
     def done(self) -> int:
         return len(self.losses)
 
+    @property
+    def points(self) -> Path | None:
+        """Points that the page made: of a drawing, or a part of a file."""
+        file = self.folder / DRAWING if self.request.source == DRAWN else self.request.file
+        return file if file and file.name == DRAWING else None
+
     def command(self) -> str:
         """The command that trains the same system on the same density."""
         request = self.request
-        drawn = f"{request.system.preset}/{DRAWING}"  # where the downloaded checkpoint is unpacked
-        data = {FILE: request.file.name if request.file else "", DRAWN: drawn}.get(
-            request.source, request.source
-        )
+        data = request.file.name if request.file else request.source
+        if self.points is not None:
+            data = f"{request.system.preset}/{DRAWING}"  # where the downloaded checkpoint is unpacked
         words = ["vflow", "train", "--config", request.system.preset, "--data", data]
         words += ["--max-steps", str(self.done), "--seed", str(request.seed)]
         return shlex.join([*words, "--output", f"runs/{request.system.preset}"])
@@ -241,8 +246,8 @@ class Job:
         with ZipFile(result.checkpoint, "w", ZIP_DEFLATED) as archive:
             for name in (CONFIG, WEIGHTS, CARD):
                 archive.write(result.model / name, f"{request.system.preset}/{name}")
-            if request.source == DRAWN:
-                archive.write(self.folder / DRAWING, f"{request.system.preset}/{DRAWING}")
+            if self.points is not None:
+                archive.write(self.points, f"{request.system.preset}/{DRAWING}")
         write_npz(result.points, points=draw_points(self.model, SAMPLES, request.seed).points)
         report = {
             "density": request.source,

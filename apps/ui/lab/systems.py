@@ -285,6 +285,8 @@ SYSTEMS: tuple[System, ...] = (
     ),
 )
 BY_PRESET = {system.preset: system for system in SYSTEMS}
+LEADING = ("spline", "maf", "realnvp", "residual", "continuous", "made")
+"""Where more suit, the others are history."""
 LABELS = {
     "two-moons": "Two moons",
     "rings": "Rings",
@@ -317,9 +319,17 @@ def space_of(source: str) -> Space:
 
 
 def suited(source: str) -> list[System]:
-    """Systems that can learn ``source``, the most exact first."""
+    """Systems that can learn ``source``, those that lead first, then the most exact."""
     if source in ENERGIES:
         return sorted(
             (s for s in SYSTEMS if s.fits_energies), key=lambda system: system.preset != "planar-energy"
         )
-    return [s for s in SYSTEMS if s.space == space_of(source) and s.preset != "planar-energy"]
+    fitting = [s for s in SYSTEMS if s.space == space_of(source) and s.preset != "planar-energy"]
+    return sorted(fitting, key=lambda system: (*LEADING, system.preset).index(system.preset))
+
+
+def choices(source: str) -> list[tuple[str, str]]:
+    """(title, preset) of the systems that suit ``source``, in their order."""
+    fitting = suited(source)
+    history = "" if len(fitting) <= len(LEADING) else "History: "
+    return [(s.title if s.preset in LEADING else history + s.title, s.preset) for s in fitting]

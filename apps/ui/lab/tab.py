@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from vflow.data import media
+from vflow.errors import VflowError
 
 from ..shared.context import AppContext, Tab
 from ..shared.events import (
@@ -25,19 +27,28 @@ from ..shared.events import (
     Updates,
     View,
     html_block,
+    wire_clear,
     wire_jobs,
 )
 from ..shared.examples import FOLDER
 from ..shared.forms import Seed
-from ..shared.html import ExampleTile, example_strip, progress
+from ..shared.html import ExampleTile, example_strip, note, progress, refused, way_on, ways
 from ..shared.opening import LAB, opening
 from ..shared.pad import drawing_pad
 from ..shared.turns import Turn
-from . import arm, html
+from . import arm, files, html
 from .job import MAX_STEPS, STEPS, Job, Request
-from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, suited
+from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, choices, suited
 
 PROGRESS = "Steps learned"
+SHOW_PAD = f"""(source) => {{
+  const show = (tries) => {{
+    const pad = document.querySelector("#vf-lab-pad canvas");
+    if (pad?.offsetParent) pad.scrollIntoView({{block: "nearest"}});
+    else if (tries) setTimeout(show, 50, tries - 1);
+  }};
+  if (source === "{DRAWN}") show(40);
+}}"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Form(ComponentGroup):
 
     source: gr.Dropdown
     file: gr.File
+    told: gr.HTML
     ink: gr.State
     system: gr.Dropdown
     steps: gr.Slider
@@ -64,13 +76,15 @@ def build(app: AppContext) -> None:
             downloads = Downloads.below("Checkpoint (zip)", "Samples (npz)", "Report (json)")
             view = View(bar, results, downloads)
     _wire_jobs(app, form, view, strip)
+    _wire_file(app, form, view)
     arm.build(app)
 
 
 def _strip() -> str:
     files = [(name, FOLDER / f"density-{name}.png") for name in EXAMPLES]
     tiles = [ExampleTile(LABELS[name], list(media.read_image(path).frames)) for name, path in files]
-    return example_strip("Learn one of these", "Learn", "vf-try-density", tiles)
+    strip = example_strip("Learn one of these", "Learn", "vf-try-density", tiles)
+    return strip + ways(way_on("draw", "Draw one of your own"))
 
 
 def _settings() -> tuple[Form, Buttons]:
@@ -85,6 +99,7 @@ def _settings() -> tuple[Form, Buttons]:
             visible=False,
             elem_classes="vf-files",
         )
+        told = html_block("", js_on_load=ON_CLICK)
         with gr.Column(visible=False, elem_classes="vf-lab-pad") as column:
             pad = html_block(
                 drawing_pad("vf-lab-pad", "Drawing pad for a density", "Draw where points should be"),
@@ -92,7 +107,7 @@ def _settings() -> tuple[Form, Buttons]:
                 js_on_load=ON_PAYLOAD,
             )
         system = gr.Dropdown(
-            _choices(first),
+            choices(first),
             value=systems[0].preset,
             label="Flow",
             interactive=True,
@@ -102,18 +117,19 @@ def _settings() -> tuple[Form, Buttons]:
         seed = Seed.row()
     buttons = Buttons.row("Learn", "lab", ready=True)
     lines = html_block(html.about(systems[0]), "vf-lab-system")
-    form = Form(source, file, gr.State(NewestPayload()), system, steps, seed)
+    form = Form(source, file, told, gr.State(NewestPayload()), system, steps, seed)
 
     def choose(name: str | None, system: str | None) -> tuple[Any, ...]:
         offered = suited(str(name))
         kept = system if system in [each.preset for each in offered] else offered[0].preset
-        shown = gr.update(choices=_choices(str(name)), value=kept)
+        shown = gr.update(choices=choices(str(name)), value=kept)
         return gr.update(visible=name == FILE), gr.update(visible=name == DRAWN), shown
 
     def keep(ink: NewestPayload, event: gr.EventData) -> None:
         ink.take(event, event.ink if event.action == "drawn" else None)
 
     source.change(choose, [source, system], [file, column, system], **QUICK)
+    source.change(None, source, None, js=SHOW_PAD, **QUICK)
     system.change(_about, system, lines, **QUICK)
     for sent in (pad.select, pad.clear):
         sent(keep, form.ink, None, trigger_mode="multiple", **QUICK)
@@ -123,10 +139,6 @@ def _settings() -> tuple[Form, Buttons]:
 def _about(name: str | None) -> str:
     found = BY_PRESET.get(str(name))
     return "" if found is None else html.about(found)
-
-
-def _choices(source: str) -> list[tuple[str, str]]:
-    return [(system.title, system.preset) for system in suited(source)]
 
 
 def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
@@ -151,7 +163,40 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
 
     triggers = [Trigger(view.bar.buttons.run.click, learn), Trigger(strip.select, learn_example, choose)]
     inputs = form.components()
-    wire_jobs(app, "lab", view.bar, triggers, inputs, [*view.components(), *inputs])
+    jobs = wire_jobs(app, "lab", view.bar, triggers, inputs, [*view.components(), *inputs])
+    wire_clear(form.file, view, jobs, html.empty())
+    strip.input(lambda: DRAWN, None, form.source, **QUICK)
+
+
+def _wire_file(app: AppContext, form: Form, view: View) -> None:
+    """An upload that is not taken as it is says what of it can be; the error of the one before goes."""
+
+    def arrived(upload: str, status: str) -> Updates:
+        ready = view.bar.stopped("Ready.") if "vf-error" in status else {}
+        try:
+            found = files.parts(Path(upload))
+            if len(found) == 1 and found[0].array:
+                return {**ready, **taken(Path(upload), found[0])}
+        except VflowError as error:
+            return {**ready, form.told: refused(app.error_message(error, [upload]))}
+        buttons = ways(*(way_on("take", each.label, index) for index, each in enumerate(found)))
+        return {**ready, form.told: refused(found[0].why, buttons) if found else ""}
+
+    def taken(upload: Path, part: files.Part) -> Updates:
+        with app.runs.job_folder() as folder:
+            file = str(files.take(upload, part, folder))
+        return {form.file: file, form.told: note(f"Of {upload.name} taken: {part.what}.")}
+
+    def take(upload: str, event: gr.EventData) -> Updates:
+        try:
+            return taken(Path(upload), files.parts(Path(upload))[int(event.index)])
+        except VflowError as error:
+            return {form.told: refused(app.error_message(error, [upload]))}
+
+    outputs = [form.file, form.told, *view.bar.components()]
+    form.file.upload(app.turns.glance(arrived), [form.file, view.bar.status], outputs, **QUICK)
+    form.file.clear(lambda: "", None, form.told, **QUICK)
+    form.told.input(app.turns.glance(take), form.file, [form.file, form.told], **QUICK)
 
 
 def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop: ShouldStop) -> Steps:
