@@ -291,8 +291,10 @@ class PredictFace(Face):
     def examples(self, app: AppContext) -> gr.HTML:
         clips = examples.clips_for(app.models.names(*self.families))
         tiles = [ExampleTile(clip.title, [clip.last_frame()]) for clip in clips]
-        strip = example_strip("Or predict from an example", "Predict from example", "vf-try", tiles)
-        return html_block(strip, js_on_load=ON_CLICK)
+        films = sum(not clip.is_rain for clip in clips)  # which come first
+        strip = example_strip("Or predict from an example", "Predict from example", "vf-try", tiles[:films])
+        rain = example_strip("Or forecast rain", "Forecast from example", "vf-rain-try", tiles[films:], films)
+        return html_block(strip + rain, js_on_load=ON_CLICK)
 
     def above(self) -> gr.HTML:
         """The answer about an area of a rain forecast."""

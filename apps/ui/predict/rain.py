@@ -27,6 +27,7 @@ from ..shared.html import reduced
 from . import rain_html
 from .job import PREVIEWS, PredictFace, PredictionFiles
 from .rain_html import THRESHOLD, color_chance
+from .rain_map import read_corners
 
 if TYPE_CHECKING:
     from ..shared.task_tab import TaskForm, TaskView
@@ -80,12 +81,14 @@ class RainResult(PredictionFiles):
         known: number of frames that really followed. minutes: between frames. size: (H, W).
         score: CRPS of the members and mean absolute error of the newest frame held still, mm/h, over the
             frames that really followed; None without any.
+        corners: places of the picture's corners, as in ``read_corners``; None where they are not known.
     """
 
     known: int
     minutes: float
     size: tuple[int, int]
     score: tuple[float, float] | None = None
+    corners: np.ndarray | None = None
 
     unit = "member"
 
@@ -110,9 +113,8 @@ def write_previews(folder: Path, job: Job, members: np.ndarray, truth: np.ndarra
     given, valid, fps = job.given.context, job.given.valid, job.settings.fps
     size, minutes, judged = valid.shape, job.model.config.minutes, score(given, members, truth, valid)
     ahead = members.shape[1]
-    result = RainResult(
-        folder, str(job.checkpoint), len(given), ahead, fps, len(truth), minutes, size, judged
-    )
+    corners, name = read_corners(job.paths[0]), str(job.checkpoint)
+    result = RainResult(folder, name, len(given), ahead, fps, len(truth), minutes, size, judged, corners)
     small_valid = _small(valid[None].astype(np.uint8) * 255)[0] > 127
 
     def film(path: Path, ahead: np.ndarray) -> None:
@@ -183,7 +185,7 @@ class Answer:
 
 
 def ask(result: RainResult, left: Any, top: Any, width: Any, height: Any) -> Answer:
-    """Answer for an area, in pixels.
+    """Answer for an area, in pixels, which are kilometres.
 
     Raises:
         InputError: it is not of whole pixels within the picture, or the files were removed.
@@ -219,7 +221,7 @@ class NowcastFace(PredictFace):
     shortened, at_once = "num_samples", CHUNK
 
     def read(self, model: Any, item: Item, settings: Any) -> Any:
-        radar_file(item.paths)
+        read_corners(radar_file(item.paths))  # before the forecast, if they cannot be read
         return super().read(model, item, settings)
 
     def check(self, job: Job) -> None:

@@ -14,6 +14,7 @@ from vflow.errors import counted
 from ..shared.html import play_bar, reduced
 from . import html
 from .html import WAITING, future_tile, video
+from .rain_map import overlay
 
 if TYPE_CHECKING:
     from .rain import Answer, RainResult
@@ -24,7 +25,7 @@ CHANCE_COLORS = ((0, (248, 248, 246)), (0.5, (164, 132, 205)), (1, (66, 20, 110)
 """Anchors of the ramp of chances, from pale to deep violet; no colour of rain is among them."""
 
 POSTER = 160  # pixels a side: shown while members are drawn, and until a video plays
-ASK = "Drag over a map, or click it, to mark an area; or give it here, in pixels from the top left."
+ASK = "Drag over a map, or click it, to mark an area; or give it here, in km from the top left."
 
 
 def live(given: np.ndarray, members: Sequence[np.ndarray], total: int, valid: np.ndarray) -> str:
@@ -68,8 +69,9 @@ def player(
     if result.known:
         poster, happened = _poster(color_rain(truth, valid)), "What really happened"
         figures.append((video(result.truth, poster, happened), happened))
+    coast = "" if result.corners is None else overlay(result.corners, result.size)
     maps = "".join(
-        f'<figure class="vf-askable">{_map(picture)}<figcaption>{caption}</figcaption></figure>'
+        f'<figure class="vf-askable">{_map(picture, coast)}<figcaption>{caption}</figcaption></figure>'
         for picture, caption in figures
     )
     height, width = result.size
@@ -93,9 +95,9 @@ def color_chance(shares: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     return colored
 
 
-def _map(picture: str) -> str:
-    """A picture of the radar's area, on which an area can be marked."""
-    return f'<div class="vf-map">{picture}<i class="vf-area-mark" aria-hidden="true"></i></div>'
+def _map(picture: str, coast: str = "") -> str:
+    """A picture of the radar's area, below its coast (SVG), on which an area can be marked."""
+    return f'<div class="vf-map">{picture}{coast}<i class="vf-area-mark" aria-hidden="true"></i></div>'
 
 
 def _legend() -> str:
@@ -156,7 +158,7 @@ def _sentence(found: Answer, minutes: float) -> str:
     if not found.seen:
         return "No radar sees this area."
     count, span = len(found.first), len(found.chances) * minutes
-    where = f"this area of {found.area.width}×{found.area.height} pixels"
+    where = f"this area of {found.area.width}×{found.area.height} km"
     if found.now:
         return f"It is already raining in {where}: {THRESHOLD:g} mm/h or more in places."
     arrivals = found.first[found.first >= 0]

@@ -67,9 +67,9 @@ class ClipExample:
 
 
 def all_clips() -> list[ClipExample]:
-    """All clips, in the order of examples.json; those of rain only where make_rain.py has made them."""
+    """All clips, in the order of examples.json."""
     entries = json.loads((FOLDER / "examples.json").read_text())
-    clips = [
+    return [
         ClipExample(
             entry["title"],
             entry["checkpoint"],
@@ -80,7 +80,6 @@ def all_clips() -> list[ClipExample]:
         )
         for entry in entries
     ]
-    return [clip for clip in clips if not clip.is_rain or all(file.is_file() for file in clip.files)]
 
 
 def clips_for(checkpoints: list[str]) -> list[ClipExample]:

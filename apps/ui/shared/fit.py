@@ -13,7 +13,8 @@ import numpy as np
 
 from vflow.catalog import AUTO
 from vflow.data import media
-from vflow.errors import VflowError, counted
+from vflow.data.rain import read_npz
+from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.selection import (
     CLIP_FAMILIES,
     GENERALIST,
@@ -55,7 +56,7 @@ class Verdict:
         chosen: the checkpoint selected. fits: its training data look like this; None where they are unknown.
         best: the shipped model that fits best; None if none fits. Of models of frames for a clip of theirs.
         clip: several frames, for a model of frames.
-        short: why neither of the two can use so few frames. photo: the upload is one picture.
+        short: why neither of the two can use so few frames, or such times. photo: the upload is one picture.
     """
 
     chosen: str
@@ -168,9 +169,21 @@ def judge_files(
         best = verdict.best if app.models.family(verdict.best) in CLIP_FAMILIES else None
         if best and not shortage(app, best, paths, scores=scores):
             short = ""
+        short = _other_times(app, chosen, paths) or _other_times(app, best, paths) or short
         return replace(verdict, short=short, photo=photo)
     except VflowError:
         return None  # the list of files, or the job, says what is wrong
+
+
+def _other_times(app: AppContext, name: str | None, paths: Sequence[str]) -> str:
+    """Words on radar frames at other times apart than a model of rain knows; else empty."""
+    rain = app.rain_config(name)
+    if rain and len(paths) == 1 and paths[0].endswith(".npz"):
+        try:
+            read_npz(paths[0]).check_minutes(rain.minutes, Path(paths[0]).name)
+        except InputError as error:
+            return str(error)
+    return ""
 
 
 def _looked_at(paths: Sequence[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ import pytest
 from playwright.sync_api import expect
 
 import vflow
+from apps.examples import make_rain
 from apps.ui.predict import rain, rain_html
 from apps.ui.predict.rain import RainResult, ask
+from apps.ui.predict.rain_map import read_corners
 from apps.ui.predict.tab import FACE, expected_seconds
 from apps.ui.shared.context import AppContext
+from apps.ui.shared.examples import FOLDER, all_clips
 from apps.ui.shared.faces import SETTINGS, Job, checked
+from apps.ui.shared.fit import judged_upload
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -178,6 +183,54 @@ def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
         begin(app, path)
 
 
+def test_a_map_where_the_file_says_where_it_is(app: AppContext, tmp_path: Path) -> None:
+    path = radar(tmp_path / "radar.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    job, result = finished(app, path)
+    assert "vf-coast" not in job.face.shown(job, result)
+    corners = np.array([[[61.2, 21.0], [61.2, 23.4]], [[60.2, 21.1], [60.2, 23.4]]])
+    np.savez(path, **arrays, corners=corners)
+    job, result = finished(app, path)
+    page = job.face.shown(job, result)
+    assert page.count('<svg class="vf-coast" viewBox="0 0 64 48"') == 3, "on the large maps"
+    x, y = map(float, re.findall(r'<circle cx="(\d+)" cy="(\d+)"[^>]*/><text[^>]*>Turku<', page)[0])
+    assert abs(x / WIDTH - 0.51) < 0.03 and abs(y / HEIGHT - 0.75) < 0.03, "60.45 N, 22.27 E"
+    assert "Helsinki" not in page
+    assert re.search(r'<path d="M[-\d. LM]+"/>', page)
+    np.savez(path, **arrays, corners=corners[0])
+    with pytest.raises(InputError, match=r"^radar\.npz: corners are float64 \(2, 2\); give latitude and"):
+        begin(app, path)
+
+
+def test_corners_of_the_example_are_those_of_its_projection() -> None:
+    """Helsinki on FMI's composite, by pyproj: column 377.7, row 997 of pixels of 999.674 m."""
+    assert make_rain.place(997, 377.7) == pytest.approx((60.17, 24.94), abs=0.01)
+    corners = read_corners(FOLDER / "rain-finland.npz")
+    assert corners is not None and corners.shape == (2, 2, 2)
+    assert corners[0, 0] == pytest.approx(make_rain.place(784, 168))
+
+
+def test_rain_has_a_place_of_its_own_among_the_examples(app: AppContext) -> None:
+    clips = all_clips()
+    strips = FACE.examples(replace(app, models=ModelStore())).value
+    films, rain_strip = strips.split("Or forecast rain")
+    assert (
+        "Showers" not in films
+        and f'data-index="{len(clips) - 1}" aria-label="Forecast from example: Showers' in rain_strip
+    )
+
+
+def test_steps_of_ten_minutes_are_told_at_upload(app: AppContext, tmp_path: Path) -> None:
+    path = radar(tmp_path / "slow.npz")
+    assert "vf-refused" not in judged_upload(app, "rain", [str(path)], ["rain"])
+    with np.load(path) as file:
+        time = np.datetime64("2017-01-31T09:45") + np.arange(10) * np.timedelta64(10, "m")
+        np.savez(path, time=time, **file)
+    told = judged_upload(app, "rain", [str(path)], ["rain"])
+    assert "vf-refused" in told and "frames 10 minutes apart; this model knows steps of 5: give such" in told
+
+
 TWO_QUESTIONS = """() => {
     for (const [width, height] of [[9, 8], [7, 5]]) {
         document.querySelector(".vf-area-width").value = width;
@@ -226,11 +279,11 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     small = chance.bounding_box()
     assert small is not None
     chance.click(position={"x": 0.357 * small["width"], "y": 0.5 * small["height"]})
-    expect(answer).to_contain_text("of 20×20 pixels", timeout=DONE)
+    expect(answer).to_contain_text("of 20×20 km", timeout=DONE)
     assert [page.get_by_label(name, exact=True).input_value() for name in ("Left", "Top")] == ["13", "14"]
     page.evaluate(TWO_QUESTIONS)
-    expect(answer).to_contain_text("of 7×5 pixels", timeout=DONE)
+    expect(answer).to_contain_text("of 7×5 km", timeout=DONE)
     page.wait_for_timeout(500)
-    expect(answer).to_contain_text("of 7×5 pixels")
+    expect(answer).to_contain_text("of 7×5 km")
     page.get_by_role("button", name="Continue from member 2").click()
     expect(answer).to_have_count(0)

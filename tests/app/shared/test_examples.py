@@ -11,10 +11,11 @@ SOURCES = (FOLDER / "SOURCES.md").read_text()
 def test_clips_are_there_and_named_in_sources() -> None:
     clips = all_clips()
     for clip in clips:
+        assert clip.files[0].stem in SOURCES or clip.files[0].name.split("-")[0] in SOURCES
         if clip.is_rain:
             continue
         assert media.read_frames(clip.files).frames.shape[1:] == (64, 64, 3)
-        assert clip.files[0].name.split("-")[0] in SOURCES
+    assert [clip.is_rain for clip in clips] == sorted(clip.is_rain for clip in clips), "rain comes last"
     assert len([path for clip in clips for path in clip.files if path.name.startswith("push")]) <= 8
 
 
