@@ -37,6 +37,8 @@ class Command(NamedTuple):
     summary: str
 
 
+FURTHER = Command("", "")
+"""In place of a further command of the registry."""
 OWN = {
     "app": Command("vflow.commands.app:App", "serve the app to a browser"),
     "train": Command("vflow.commands.train:Train", "train a model on generated data or your own"),
@@ -45,7 +47,7 @@ OWN = {
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
     "generate": Command("vflow.commands.generate:choices", "the same for folders and clusters"),
     "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
-    "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
+    "score": FURTHER,
     "infer-actions": Command("vflow.commands.infer_actions:InferActions", "which plan a film was made by"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and videos to lossless files"),
     "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),
@@ -68,9 +70,10 @@ SEVERAL = {
 """Flags that take several values, and may be repeated; so may those that a command names in ``several``."""
 
 
-def all_commands() -> dict[str, Command]:
+def all_commands() -> dict[str, Command | registry.Command]:
     """Commands by name, those of the tasks in the registry among them."""
-    own = list(OWN.items())
+    further = registry.further()
+    own = [(name, further.get(name, command)) for name, command in OWN.items()]
     place = 1 + list(OWN).index(AFTER)
     tasks = [
         (name, Command(family, about.summary))

@@ -50,6 +50,8 @@ class Command(NamedTuple):
         usual: the checkpoint where none is named.
         endpoint: name of the endpoint, where it is another.
         item: an item of its files. flags: class of flags beside those of the settings.
+        settings: class of the settings, where they are not its family's.
+        home: class of the command line's, where it is not made from the settings.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Command(NamedTuple):
     endpoint: str = ""
     item: Literal["picture", "clip"] = "picture"
     flags: Home = None
+    settings: Home = None
+    home: Home = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class Family:
         task: draws samples of an item: a ``Task`` of the runner, which goes with settings.
         settings: class of its settings, which needs no torch.
         command: name and face of its command. joins: the family whose command draws with its models, too.
+        further: commands beside it, each with a ``home``.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Family:
     settings: Home = None
     command: Command | None = None
     joins: str = ""
+    further: tuple[Command, ...] = ()
 
 
 def resolve(home: Home) -> Any:
@@ -115,15 +121,17 @@ class _Registry:
     kinds: dict[str, Kind] = field(default_factory=dict)
 
     def add(self, family: Family) -> None:
-        names, known = {family.name, *family.kinds}, {*self.families, *self.kinds}
-        if family.command:
-            names.add(family.command.name)
-        for other in self.families.values():
-            known |= {other.command.name} if other.command else set()
+        names, known = _names(family), set[str]().union(*map(_names, self.families.values()))
         if taken := sorted(names & known):
             raise ConfigError(f"task {taken[0]}: registered twice; uninstall one of the two")
         self.families[family.name] = family
         self.kinds |= family.kinds
+
+
+def _names(family: Family) -> set[str]:
+    """Names that a family takes: its own, those of its kinds, and those of its commands."""
+    own = (family.command, *family.further)
+    return {family.name, *family.kinds, *(command.name for command in own if command)}
 
 
 @cache
@@ -204,8 +212,13 @@ def family_of(kind: str) -> str:
 
 
 def commands() -> dict[str, Family]:
-    """Families that have a command, by its name."""
+    """Families that have a command made from their settings, by its name."""
     return {family.command.name: family for family in families().values() if family.command}
+
+
+def further() -> dict[str, Command]:
+    """Commands with a class of their own, by name."""
+    return {command.name: command for family in families().values() for command in family.further}
 
 
 def served(family: Family) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -19,7 +18,6 @@ from vflow.catalog import AUTO
 from vflow.checkpoint import read_card
 from vflow.config.settings import Shown, description
 from vflow.errors import VflowError
-from vflow.pipelines.video.surprisal import MAX_FRAMES, QUANTILE
 
 from .compress import job as compress_jobs
 from .lab import job as lab_jobs
@@ -33,7 +31,6 @@ from .shared.fit import find_checkpoint, judge_files, sentence
 from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
 from .shared.turns import Party, Turn
-from .surprise import job as surprise_jobs
 from .tasks import faces
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, first_checkpoint, walkable
@@ -43,7 +40,6 @@ def build(app: AppContext) -> None:
     """Add the endpoints; their components exist for types and defaults alone and are never visible."""
     with gr.Group(visible=False):
         trigger = gr.Button()
-        _score(app, trigger)
         _model_info(app, trigger)
         for face in faces():
             _task(app, trigger, face)
@@ -157,50 +153,6 @@ def _any_checkpoint(names: Sequence[str], first: str | None) -> gr.Dropdown:
     return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
 
 
-def _score(app: AppContext, trigger: gr.Button) -> None:
-    def score(files: list[str], checkpoint: str, seed: float, sort_by_name: bool = True) -> Job:
-        """Bits per dimension of each frame given those before it, what stands out, and maps of surprise.
-
-        Several images are taken in the order of their names, or with sort_by_name=False as they are given.
-
-        Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (a video, mp4) and
-        ``settings`` (json) are files; remarks say how the frames fit the model, and what was done to them.
-        """
-        paths, order = _clip(files, sort_by_name)
-        with _plain_errors(app, paths):
-            yield Turn.READ
-            checkpoint = find_checkpoint(app, checkpoint, paths, "bits", surprise_jobs.FAMILY)
-            request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
-            job = surprise_jobs.Job.begin(app, replace(request, max_frames=MAX_FRAMES))
-            yield Turn.COMPUTE
-            yield from job.advance(_never)
-            result = job.save(app)
-            yield Turn.JUDGE
-            remarks = [*_fit_remark(app, checkpoint, paths), *sentences([*order, *job.clip.notes])]
-            _add_remarks(result.settings, remarks)
-        files_made = {
-            "maps": result.native,
-            "sheet": result.sheet,
-            "film": result.film,
-            "settings": result.settings,
-        }
-        report = {**result.surprisal.to_json(), **({"remarks": remarks} if remarks else {})}
-        yield {**report, **{name: _file_data(path) for name, path in files_made.items()}}
-
-    inputs = {
-        "files": _uploads(),
-        "checkpoint": _checkpoint(app, surprise_jobs.FAMILY, auto=True),
-        "seed": gr.Number(0, label="seed"),
-        "sort_by_name": _sort_by_name(),
-    }
-    _expose(app, trigger, "score", score, inputs, [gr.JSON(label="report")])
-
-
-def _file_data(path: Path) -> dict[str, Any]:
-    """A file inside a report; clients get its path or address."""
-    return FileData(path=str(path), orig_name=path.name).model_dump()
-
-
 def _model_info(app: AppContext, trigger: gr.Button) -> None:
     def model_info(checkpoint: str) -> Job:
         """Configuration, hash and model card of a checkpoint, and the names of all checkpoints."""
@@ -222,8 +174,8 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
 
 def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     """The endpoint of a task of the registry; its parameters are the task's settings."""
-    about, auto = face.command, face.command.usual == AUTO
-    shown = {name: each for name, each in face.kind.model_fields.items() if Shown.of(each).label}
+    about, auto, fields = face.command, face.command.usual == AUTO, face.kind.model_fields
+    shown = {name: each for name, each in fields.items() if Shown.of(each).label}
     first = "files" if face.takes_files else next(iter(shown))
     settings = {name: _parameter(name, _common_default(face, name)) for name in shown}
 
@@ -232,9 +184,9 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
         with _plain_errors(app, paths):
             if auto:
                 yield Turn.READ
-                checkpoint = find_checkpoint(app, checkpoint, paths, "futures", *face.families)
+                checkpoint = find_checkpoint(app, checkpoint, paths, face.purpose, *face.families)
             own = face.of(app, checkpoint)
-            if face.takes_clip:
+            if "fps" in fields:
                 given["fps"] = checks.number_within("preview_fps", given.pop("preview_fps"), 1, 60)
             if "temperature" in given:
                 one, levels = _temperatures(app, checkpoint, given["temperature"], given.get(LEVELS))
@@ -259,8 +211,9 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
                     yield Turn.JUDGE
                     fit = _fit_remark(app, checkpoint, paths)
                 notes = notes if face.names_files else sentences(notes)
-                _add_remarks(results[0].folder / SETTINGS, [*fit, *notes])
-        yield tuple(str(results[0].folder / name) for name in face.outputs)
+                remarks = [*fit, *notes]
+                _add_remarks(results[0].folder / SETTINGS, remarks)
+        yield _reply(face, results[0], remarks)
 
     described = "; ".join(
         f"{name}: {description(each)}{MANY if each.default == () else ''}" for name, each in shown.items()
@@ -271,11 +224,14 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     if "temperature" in shown and Shown.of(shown["temperature"]).levels:
         inputs[LEVELS] = gr.Textbox("", label=LEVELS)
         described += f"; {LEVELS}: in place of it, from fine to coarse, separated by commas"
+    inputs |= {"preview_fps": gr.Number(5, label="preview_fps")} if "fps" in fields else {}
     if face.takes_clip:
-        inputs |= {"preview_fps": gr.Number(5, label="preview_fps"), "sort_by_name": _sort_by_name()}
+        inputs["sort_by_name"] = _sort_by_name()
         described += "; sort_by_name: take several images in the order of their names, not as they are given"
     inputs |= settings
-    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}. {face.details}".strip()
+    outputs = [gr.JSON(label="report")] if face.reports else _files(*face.outputs)
+    returned = " and ".join(part.label for part in outputs)
+    run.__doc__ = f"{about.help}\n\nReturns {returned}. {described}. {face.details}".strip()
     optional = {name: None for name, part in settings.items() if part.value is None} | {LEVELS: ""}
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [
@@ -284,7 +240,18 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
         ]
     )
     run.__name__ = about.endpoint or about.name  # that of MCP's tool
-    _expose(app, trigger, about.endpoint or about.name, run, inputs, _files(*face.outputs))
+    _expose(app, trigger, about.endpoint or about.name, run, inputs, outputs)
+
+
+def _reply(face: Face, result: Any, remarks: Sequence[str]) -> Any:
+    """Files of a result, or a report with files inside, of which clients get paths or addresses."""
+    if not face.reports:
+        return tuple(str(result.folder / name) for name in face.outputs)
+    report = {**face.report(result), **({"remarks": remarks} if remarks else {})}
+    return {
+        key: FileData(path=str(each), orig_name=each.name).model_dump() if isinstance(each, Path) else each
+        for key, each in report.items()
+    }
 
 
 def _common_default(face: Face, name: str) -> Any:

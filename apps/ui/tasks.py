@@ -11,13 +11,14 @@ from .predict.tab import FACE as PREDICT
 from .shared.context import Tab
 from .shared.faces import Face
 from .shared.task_tab import task_tab
+from .surprise.job import FACE as SURPRISE
 
 OWN: dict[str, Face] = {face.family.name: face for face in (COLORIZE, DIGITS, ENLARGE, PREDICT)}
 
 
 def faces() -> list[Face]:
     """A face for each task that has a command."""
-    return [OWN.get(family.name) or Face(family) for family in commands().values()]
+    return [SURPRISE, *(OWN.get(family.name) or Face(family) for family in commands().values())]
 
 
 def plain_tabs() -> list[Tab]:

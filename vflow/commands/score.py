@@ -207,7 +207,8 @@ class ScoreClips:
         from vflow.data import media
         from vflow.pipelines.video import export
         from vflow.pipelines.video.score import check_finite
-        from vflow.pipelines.video.surprisal import QUANTILE, surprisal
+        from vflow.pipelines.video.surprisal import surprisal
+        from vflow.tasks.video.settings import QUANTILE
 
         found = surprisal(
             model, media.read_frames(item.paths), statistics=statistics,

@@ -86,15 +86,11 @@ class Result:
 class EnlargeFace(Face):
     """Variants beside bicubic interpolation, and the map of their differences."""
 
-    sample, verb = "variant", "Enlarge"
+    tab, sample, verb = "enlarge", "variant", "Enlarge"
     downloads = ("All variants (zip)", "Differences (png)", "Settings (json)")
     outputs = ("enlarged.zip", SETTINGS)
     fits = picks = True
     limited_by = "scale"
-
-    @property
-    def tab(self) -> str:
-        return "enlarge"
 
     def check(self, job: Job) -> None:
         photo, scale = job.given.pixels, job.settings.scale

@@ -63,7 +63,7 @@ class PredictForm(TaskForm):
             value = {} if own is self.face else {"value": field.default}
             changes[self.parts[name]] = gr.update(label=Shown.of(field).label, **value)
         changes[self.parts["fps"]] = self.app.preview_fps(checkpoint)
-        return changes | {self.checkpoint: gr.update(info=self.app.video_summary(checkpoint))}
+        return changes
 
     def given(self, values: Updates) -> dict[str, Any]:
         first = {FIRST: {"context_at": "start"}, HERE: {"start": values[self.place]}}
@@ -93,7 +93,7 @@ class PredictForm(TaskForm):
         if result.checkpoint == values[self.checkpoint]:
             return known
         # The form's temperatures are another model's.
-        return {**known, self.checkpoint: result.checkpoint, **super().suited(result.checkpoint)}
+        return {**known, **super().suited(result.checkpoint), self.checkpoint: result.checkpoint}
 
 
 def wire_scrubber(

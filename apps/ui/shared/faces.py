@@ -21,11 +21,13 @@ from vflow.errors import InputError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import record_class
 from vflow.pipelines.runner import Task
-from vflow.registry import Command, Family, families, resolve
+from vflow.pipelines.selection import Purpose
+from vflow.registry import Command, Family, families, further, resolve
 
 from . import checks, html
 from .context import AppContext, settings_text
 from .html import reduced
+from .jobs import Clock
 from .storage import free_name, still_there
 from .turns import work_time
 
@@ -57,11 +59,13 @@ class Job:
 
     @property
     def total(self) -> int:
-        return self.face.task.total(self.given, self.settings)
+        return self.face.total(self)
 
     @property
-    def steps_left(self) -> int:
-        """Results to come."""
+    def steps_left(self) -> float:
+        """Results to come, or the share of all that is."""
+        if self.face.timed_as_one:
+            return 1 - self.done / self.total
         return -(-(self.total - self.done) // self.face.at_once)
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
@@ -71,7 +75,7 @@ class Job:
             CheckpointError, InputError: with the message to show.
         """
         began = work_time()
-        for result in self.face.task.iterate(self.model, self.given, self.settings, should_stop):
+        for result in self.face.steps(self, should_stop):
             self.results.append(result)
             self.seconds = work_time() - began
             yield
@@ -84,18 +88,9 @@ class Job:
         Raises:
             InputError: the folder that it lies in was cleared.
         """
-        values, facts = self.settings.model_dump(), self.face.task.facts(self.given)
-        values |= {name: facts[name] for name in values.keys() & facts.keys()}
-        if self.total == values.get(self.face.shortened):
-            values[self.face.shortened] = self.done
-        record = record_class(self.face.kind)(**app.models.record(str(self.checkpoint)), **values)
-        if not any(map(app.runs.holds, self.paths)):
-            record = record.with_command(self.face.command.name, [path.name for path in self.paths])
         with still_there(self.face.gone):
             folder.mkdir(exist_ok=True)
-            self.face.write(self, folder)
-            (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
-            return self.face.finish(self, folder)
+            return self.face.save(app, self, folder)
 
     def summary(self) -> str:
         """One line on what was made."""
@@ -107,7 +102,7 @@ class Job:
         """Further remarks for people on what ``save`` gave."""
         redrawn = sum(step.counts.redrawn for step in self.results)
         again = [f"{counted(redrawn, self.face.unit)} redrawn because of non-finite values."]
-        notes = [*self.face.remarks(self, result), *self.face.task.notes(self.given)]
+        notes = [*self.face.remarks(self, result), *self.face.notes(self)]
         notes += again if redrawn else []
         file = f"{self.paths[0].name}: " if self.paths and self.face.names_files else ""
         return [f"{file}{note}" for note in notes]
@@ -139,6 +134,11 @@ class Face:
         joined: faces of the families whose models the command draws with, too.
         sample: its name on the page, where the command has another. noun: an input's. verb: of the button.
         downloads: labels of the result's files. outputs: their names as the endpoint gives them.
+        past: of what is done with a sample. finishing: words on the work after the last.
+        timed_as_one: the time of a job is known as a whole, its files included, and not result by result.
+        further: name of the family's further command that it is the face of.
+        purpose: what a checkpoint is chosen for, where an endpoint is to find it.
+        reports: the endpoint replies with a ``report``.
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
         names_files: remarks begin with the name of their file.
         shortened: setting that a job stopped early has less of. at_once: samples of a result.
@@ -156,6 +156,12 @@ class Face:
     verb: ClassVar[str] = "Run"
     downloads: ClassVar[tuple[str, ...]] = ("Files (zip)", "Settings (json)")
     outputs: ClassVar[tuple[str, ...]] = ("files.zip", SETTINGS)
+    past: ClassVar[str] = "drawn"
+    finishing: ClassVar[str] = "Writing the files…"
+    timed_as_one: ClassVar[bool] = False
+    further: ClassVar[str] = ""
+    purpose: ClassVar[Purpose] = "futures"
+    reports: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     picks: ClassVar[bool] = False
     names_files: ClassVar[bool] = False
@@ -170,6 +176,7 @@ class Face:
     @property
     def command(self) -> Command:
         command = families()[self.family.joins or self.family.name].command
+        command = further()[self.further] if self.further else command
         assert command
         return command
 
@@ -210,7 +217,7 @@ class Face:
     @cached_property
     def kind(self) -> type[Settings]:
         """Class of the settings."""
-        kind: type[Settings] = resolve(self.family.settings)
+        kind: type[Settings] = resolve(self.command.settings or self.family.settings)
         return kind
 
     def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
@@ -255,9 +262,30 @@ class Face:
             raise InputError(f"{len(files)} {self.noun}s; give at most {self.most} at once")
         return [[file] for file in files] if self.takes_files else [()]
 
+    def first(self, app: AppContext) -> str | None:
+        """The checkpoint chosen as the page opens; None where there is none."""
+        return app.models.default(*self.families)
+
     def work(self, job: Job) -> int | None:
         """Cost of one result in units of its own; None where the time left is not told."""
         return None
+
+    def clock(self, app: AppContext, job: Job) -> Clock | None:
+        """The clock of a job, where the time left is told."""
+        work = self.work(job)
+        return app.jobs.clock(str(job.checkpoint), work) if work else None
+
+    def total(self, job: Job) -> int:
+        """Sum of the sizes of all results."""
+        return self.task.total(job.given, job.settings)
+
+    def steps(self, job: Job, should_stop: Callable[[], bool]) -> Iterator[Any]:
+        """Results of the task; raises as ``Task.iterate``."""
+        return self.task.iterate(job.model, job.given, job.settings, should_stop)
+
+    def notes(self, job: Job) -> Sequence[str]:
+        """Remarks for people on what was done to the input."""
+        return self.task.notes(job.given)
 
     def drawn(self, job: Job) -> str:
         """Words on the samples drawn, for the line on a result."""
@@ -268,6 +296,23 @@ class Face:
     def remarks(self, job: Job, result: Any) -> list[str]:
         """Remarks for people on a result, in front of those on its input."""
         return []
+
+    def save(self, app: AppContext, job: Job, folder: Path) -> Any:
+        """The result, with its files and settings in ``folder``, which is there."""
+        values, facts = job.settings.model_dump(), self.task.facts(job.given)
+        values |= {name: facts[name] for name in values.keys() & facts.keys()}
+        if job.total == values.get(self.shortened):
+            values[self.shortened] = job.done
+        record = record_class(self.kind)(**app.models.record(str(job.checkpoint)), **values)
+        if not any(map(app.runs.holds, job.paths)):
+            record = record.with_command(self.command.name, [path.name for path in job.paths])
+        self.write(job, folder)
+        (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
+        return self.finish(job, folder)
+
+    def report(self, result: Any) -> dict[str, Any]:
+        """Reply of the endpoint, where it ``reports``."""
+        raise NotImplementedError
 
     def write(self, job: Job, folder: Path) -> None:
         """Write the task's files, or what they are made of on demand."""

@@ -72,11 +72,11 @@ class TaskForm(ComponentGroup):
     """Buttons inside a result begin a job that goes on from a part of it."""
 
     def __init__(self, app: AppContext, face: Face, upload: Upload | None) -> None:
-        self.app, self.face, first = app, face, app.models.default(*face.families)
+        self.app, self.face, first = app, face, face.first(app)
         self.upload, self.files = upload, upload.box if upload else None
         self.parts, self.seed = dict[str, Any](), None
         fields = face.of(app, first).kind.model_fields
-        with gr.Group(elem_classes="vf-card"):
+        with gr.Group(elem_classes="vf-card") as self.card:
             for name, field in fields.items():
                 if not (shown := Shown.of(field)).label or not shown.form:
                     continue
@@ -95,9 +95,7 @@ class TaskForm(ComponentGroup):
     def advanced(self) -> None:
         """Lay out what stands below the button: temperatures per level, where there are such."""
         slider, app, checkpoint = self.parts.get("temperature"), self.app, self.checkpoint
-        if not slider:
-            return
-        if last := Shown.of(self.face.kind.model_fields["temperature"]).levels:
+        if slider and (last := Shown.of(self.face.kind.model_fields["temperature"]).levels):
             with gr.Accordion("Advanced", open=False):
                 self.parts[LEVELS] = levels_box(app, checkpoint.value, slider, last)
                 self.further()
@@ -106,7 +104,7 @@ class TaskForm(ComponentGroup):
             changes = self.suited(values[checkpoint])
             if LEVELS in self.parts and changes[self.parts[LEVELS]] == values[self.parts[LEVELS]]:
                 del changes[self.parts[LEVELS]]  # does not undo what is typed meanwhile
-            return changes
+            return unless_empty(changes, checkpoint)
 
         inputs = {part for part in (checkpoint, self.parts.get(LEVELS)) if part}
         checkpoint.change(chosen, inputs, [checkpoint, *self.parts.values()], **QUICK)
@@ -116,7 +114,11 @@ class TaskForm(ComponentGroup):
 
     def suited(self, checkpoint: str | None) -> Updates:
         """The form as it suits a checkpoint that is chosen anew."""
-        changes: Updates = {self.parts["temperature"]: slider_temperature(self.app, checkpoint)}
+        changes: Updates = {}
+        if self.face.takes_clip:
+            changes[self.checkpoint] = gr.update(info=self.app.video_summary(checkpoint))
+        if "temperature" in self.parts:
+            changes[self.parts["temperature"]] = slider_temperature(self.app, checkpoint)
         if LEVELS in self.parts:
             changes[self.parts[LEVELS]] = level_temperatures(self.app, checkpoint)
         return changes
@@ -141,7 +143,7 @@ class TaskForm(ComponentGroup):
     def usual(self, checkpoint: str | None) -> Updates:
         """Settings but for the seed as the form opens with them, as they suit a checkpoint."""
         changes: Updates = {part: part.value for part in self.parts.values()}
-        return changes | (TaskForm.suited(self, checkpoint) if "temperature" in self.parts else {})
+        return changes | TaskForm.suited(self, checkpoint)
 
     def continued(self, values: Updates, result: Any, index: int) -> Updates:
         """Values of a job that goes on from a part of a result; the form's own where it does not go on.
@@ -231,7 +233,8 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
     for each in (face, *face.joined):
         each.beside(app, form, view)
     if upload and line:
-        wire_fit(app, line, upload.box, form.checkpoint, *face.families)
+        scores = face.purpose == "bits"
+        wire_fit(app, line, upload.box, form.checkpoint, *face.families, scores=scores)
     jobs = _wire_jobs(app, face, form, view, strip)
     if upload:
         app.takers[tab] = Taker(upload.box)
@@ -368,7 +371,7 @@ def _steps(
     """One job on the page: yields updates after every result."""
     settings, checkpoint = form.settings(values), values[form.checkpoint]
     face, status, buttons = face.of(app, checkpoint), view.bar.status, view.bar.buttons
-    label = f"{face.unit.capitalize()}s drawn"
+    label = f"{face.unit.capitalize()}s {face.past}"
     files = face.paths(form.paths(values))[0]
     yield Turn.READ if files else Turn.COMPUTE
     reading = f"Reading the {face.noun}…" if files else "Drawing…"
@@ -377,22 +380,23 @@ def _steps(
     job = face.begin(app, checkpoint, settings, files)
     if files:
         yield Turn.COMPUTE
-    work = face.work(job)
-    clock = app.jobs.clock(str(checkpoint), work) if work else None
+    clock = face.clock(app, job)
     yield _step_done(view, job, clock)
     for _ in job.advance(should_stop):
-        if clock:
+        if clock and not face.timed_as_one:
             clock.frame_done()
         yield _step_done(view, job, clock)
     if not job.done:
         emptied = {} if face.live(job) is None else view.nothing(face.empty())
         yield {**emptied, **view.bar.stopped(f"Stopped before the first {face.unit}.")}
         return
-    yield {status: progress(job.done, job.total, "Writing the files…", label), **buttons.finishing()}
+    yield {status: progress(job.done, job.total, face.finishing, label), **buttons.finishing()}
     with app.runs.job_folder() as folder:
         result = job.save(app, folder)
         for _ in face.archive(folder, [result]):
             pass
+    if clock and face.timed_as_one and job.done == job.total:
+        clock.frame_done()
     yield {
         view.results: face.shown(job, result),
         view.result: result,
@@ -409,4 +413,4 @@ def _step_done(view: TaskView, job: Job, clock: Clock | None) -> Updates:
     rest = f" · about {duration(remaining)} left" if remaining else ""
     text = f"{unit} {min(job.done + 1, total)} of {total}{rest}"
     shown = {} if live is None else {view.results: live}
-    return {view.bar.status: progress(job.done, total, text, f"{unit}s drawn"), **shown}
+    return {view.bar.status: progress(job.done, total, text, f"{unit}s {job.face.past}"), **shown}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from vflow.pipelines.video.export import overlay, top_of
 from vflow.pipelines.video.surprisal import Surprisal
 
 from ..shared.html import SHARP, ghost_items, heat_legend, placeholder, play_bar, png_uri
-from .job import Result
+
+if TYPE_CHECKING:
+    from .job import Result
 
 OPACITY = 85  # per cent, of the map over its frame
 WIDTH, HEIGHT = 720, 246  # of the curve, in units of the picture

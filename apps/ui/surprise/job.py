@@ -1,64 +1,38 @@
-"""From files to the surprisal of a clip and its files: the path of the tab."""
+"""Surprisal of a clip on the page and on disk: its figures, maps, sheet and film."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import gradio as gr
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError, VflowError, counted
+from vflow.errors import VflowError
+from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.common import versions
+from vflow.pipelines.runner import Step
 from vflow.pipelines.video import export
 from vflow.pipelines.video.score import check_finite
-from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
+from vflow.pipelines.video.stats import load_clip_statistics
 from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
+from vflow.registry import families
 
-from ..shared import checks
-from ..shared.context import AppContext, settings_text
+from ..shared.context import AppContext
+from ..shared.events import ON_CLICK, html_block
+from ..shared.faces import SETTINGS, Face, Job
 from ..shared.fit import length_for
-from ..shared.models import ModelStore
-from ..shared.turns import work_time
-
-FAMILY = "videoflow"
-
-
-def first_checkpoint(models: ModelStore) -> str | None:
-    """The checkpoint selected at first, if any: ``push``, whose likelihoods say most about a clip's order."""
-    return "push" if "push" in models.names(FAMILY) else models.default(FAMILY)
-
+from ..shared.jobs import Clock
+from ..shared.opening import SURPRISE, opening
+from . import examples, html
 
 MAX_FRAMES = 60
-SEGMENT = 4  # frames between two checks for Stop
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked request; of longer clips, the first ``max_frames`` are scored."""
-
-    checkpoint: str | None
-    paths: tuple[str, ...]
-    quantile: float
-    seed: int
-    max_frames: int = MAX_FRAMES
-
-    @classmethod
-    def checked(cls, checkpoint: str | None, paths: Sequence[str], percentile: float, seed: float) -> Request:
-        """Check values as they come from the form.
-
-        Raises:
-            InputError: a value is missing or out of range; the message names it and the range.
-        """
-        if not paths:
-            raise InputError("no frames given; add images or a video, or choose an example")
-        quantile = checks.number_within("percentile", percentile, 50, 100) / 100
-        return cls(checkpoint, tuple(paths), min(quantile, 0.9999), checks.seed_number(seed))
+"""Frames that the page looks at, of longer clips the first."""
 
 
 def expected_seconds(app: AppContext, name: str | None, paths: Sequence[str] | None) -> float | None:
@@ -79,84 +53,6 @@ def clock_name(checkpoint: str | None) -> str:
     return f"{checkpoint} surprise"
 
 
-@dataclass
-class Job:
-    """A clip under way: maps of its first frames so far, each float32 (t, H, W), and the seconds taken."""
-
-    request: Request
-    model: Any
-    clip: FittedClip
-    statistics: ClipStatistics | None
-    maps: list[np.ndarray] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @classmethod
-    def begin(cls, app: AppContext, request: Request) -> Job:
-        """Load the model and the statistics of its validation clips, and fit the clip to it.
-
-        Raises:
-            CheckpointError, InputError: with the message to show.
-        """
-        model = app.models.load(request.checkpoint, FAMILY)
-        clip = prepare(model, media.read_frames(request.paths), request.max_frames)
-        return cls(request, model, clip, load_clip_statistics(app.models.folder(request.checkpoint), model))
-
-    @property
-    def total(self) -> int:
-        return len(self.clip.frames) - self.model.config.min_context
-
-    @property
-    def done(self) -> int:
-        return sum(map(len, self.maps))
-
-    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Score some frames at a time; ``maps`` grows before each step is yielded."""
-        began = work_time()
-        segments = iterate(self.model, self.clip, self.request.seed, SEGMENT)
-        while not should_stop() and (maps := next(segments, None)) is not None:
-            check_finite(self.request.checkpoint, "this clip", maps)
-            self.maps.append(maps)
-            self.seconds = work_time() - began
-            yield
-
-    def save(self, app: AppContext) -> Result:
-        """Look for frames out of order, and write arrays, a sheet, a film and the settings."""
-        request = self.request
-        surprisal = finalize(
-            self.model, self.clip, self.maps, self.statistics, request.quantile, request.seed
-        )
-        result = Result(app.runs.new_folder(), surprisal, app.preview_fps(str(request.checkpoint)))
-        export.write(result.folder, "surprise", surprisal, result.fps)
-        result.settings.write_text(self._record(app, surprisal), encoding="utf-8")
-        return result
-
-    def _record(self, app: AppContext, surprisal: Surprisal) -> str:
-        """Figures, everything they depend on, and the command that makes them again."""
-        model = app.models.record(str(self.request.checkpoint))
-        names = [Path(path).name for path in self.request.paths]
-        words = ["vflow", "score", "--checkpoint", model["checkpoint"], "--input", *names]
-        words += ["--num-frames", str(self.request.max_frames), "--maps-dir", "maps"]
-        words += ["--quantile", f"{self.request.quantile:g}"]
-        words += ["--seed", str(self.request.seed)]
-        record = {
-            **model,
-            "files": names,
-            **surprisal.to_json(),
-            "command": shlex.join(words),
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-        }
-        return json.dumps(record, indent=2) + "\n"
-
-    def summary(self) -> str:
-        """One line on the frames scored."""
-        frames = counted(self.done, "frame")
-        if self.done < self.total:
-            frames = f"Stopped after {self.done} of {counted(self.total, 'frame')}:"
-        made = settings_text(self.request.checkpoint, seed=self.request.seed)
-        return f"{frames} scored in {self.seconds:.1f} s · {made}"
-
-
 @dataclass(frozen=True)
 class Result:
     """Surprisal of one clip and its files; ``fps`` of the film."""
@@ -165,18 +61,90 @@ class Result:
     surprisal: Surprisal
     fps: float
 
-    @property
-    def native(self) -> Path:
-        return self.folder / "surprise.npz"
 
-    @property
-    def sheet(self) -> Path:
-        return self.folder / "surprise.png"
+class SurpriseFace(Face):
+    """A clip beside its maps, with what stands out."""
 
-    @property
-    def film(self) -> Path:
-        return self.folder / "surprise.mp4"
+    further, tab, purpose = "score", "surprise", "bits"
+    noun, verb, added, past = "frames", "Find surprises", "images or a video", "scored"
+    finishing = "Checking the order of the frames…"
+    downloads = ("Maps (npz)", "Sheet (png)", "Video (mp4)", "Settings (json)")
+    outputs = ("surprise.npz", "surprise.png", "surprise.mp4", SETTINGS)
+    fits = reports = timed_as_one = True
+    at_once = 4  # frames between two checks for Stop
+    details = (
+        "Frames count from 1. maps (npz: bits of each pixel), sheet (png), film (a video, mp4) and settings"
+        " (json) are files; remarks say how the frames fit the model, and what was done to them."
+    )
 
-    @property
-    def settings(self) -> Path:
-        return self.folder / "settings.json"
+    def first(self, app: AppContext) -> str | None:
+        """``push``, whose likelihoods say most about a clip's order, if it is there."""
+        return "push" if "push" in app.models.names(*self.families) else super().first(app)
+
+    def read(self, model: Any, item: Item, settings: Any) -> FittedClip:
+        return prepare(model, media.read_frames(item.paths), settings.num_frames)
+
+    def clock(self, app: AppContext, job: Job) -> Clock:
+        return app.jobs.clock(clock_name(job.checkpoint), job.total)
+
+    def total(self, job: Job) -> int:
+        return len(job.given.frames) - job.model.config.min_context
+
+    def steps(self, job: Job, should_stop: Callable[[], bool]) -> Iterator[Step]:
+        """Maps of some frames at a time, each float32 (t, H, W)."""
+        segments = iterate(job.model, job.given, job.settings.seed, self.at_once)
+        while not should_stop() and (maps := next(segments, None)) is not None:
+            check_finite(job.checkpoint, "this clip", maps)
+            yield Step(maps, len(maps))
+
+    def notes(self, job: Job) -> Sequence[str]:
+        return job.given.notes
+
+    def drawn(self, job: Job) -> str:
+        return f"{super().drawn(job)}{':' if job.done < job.total else ''} scored"
+
+    def save(self, app: AppContext, job: Job, folder: Path) -> Result:
+        """The result, once frames out of order are looked for."""
+        checkpoint, settings = str(job.checkpoint), job.settings
+        statistics = load_clip_statistics(app.models.folder(checkpoint), job.model)
+        maps = [step.value for step in job.results]
+        found = finalize(job.model, job.given, maps, statistics, settings.quantile, settings.seed)
+        result = Result(folder, found, app.preview_fps(checkpoint))
+        export.write(folder, "surprise", found, result.fps)
+        model, names = app.models.record(checkpoint), [path.name for path in job.paths]
+        words = ["vflow", "score", "--checkpoint", model["checkpoint"], "--input", *names]
+        words += ["--num-frames", str(settings.num_frames), "--maps-dir", "maps"]
+        words += ["--quantile", f"{settings.quantile:g}", "--seed", str(settings.seed)]
+        record = {
+            **model,
+            "files": names,
+            **found.to_json(),
+            "command": shlex.join(words),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
+        (folder / SETTINGS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        return result
+
+    def report(self, result: Result) -> dict[str, Any]:
+        paths = zip(("maps", "sheet", "film", "settings"), self.files(result), strict=True)
+        return {**result.surprisal.to_json(), **dict(paths)}
+
+    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
+        """None: there is one clip."""
+        return iter(())
+
+    def empty(self, text: str = "") -> str:
+        return html.empty()
+
+    def shown(self, job: Job, result: Result) -> str:
+        return html.player(result)
+
+    def opening(self, app: AppContext) -> str:
+        return opening(app, SURPRISE)
+
+    def examples(self, app: AppContext) -> gr.HTML:
+        return html_block(examples.strip(app.models.names(*self.families)), js_on_load=ON_CLICK)
+
+
+FACE = SurpriseFace(families()["videoflow"])

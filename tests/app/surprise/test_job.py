@@ -16,7 +16,7 @@ from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from apps.ui.surprise.html import _findings
-from apps.ui.surprise.job import MAX_FRAMES, Job, Request, clock_name, expected_seconds
+from apps.ui.surprise.job import FACE, MAX_FRAMES, clock_name, expected_seconds
 from tests.app.conftest import save_untrained, tiny
 from vflow.checkpoint import save_checkpoint
 from vflow.cli import main as vflow_command
@@ -25,6 +25,9 @@ from vflow.errors import InputError
 from vflow.models import build_model
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.pipelines.video.surprisal import Surprisal
+from vflow.tasks.video.settings import ScoreSettings
+
+SETTINGS = ScoreSettings(seed=3, num_frames=MAX_FRAMES)
 
 
 @pytest.mark.parametrize("count", [MAX_FRAMES + 5, 6])
@@ -38,11 +41,11 @@ def test_the_command_scores_the_frames_that_the_page_scored(
     media.write_npz(
         clip, frames=np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8), fps=10.0
     )
-    job = Job.begin(app, Request.checked("mine", [str(clip)], 99, 3))
+    job = FACE.begin(app, "mine", SETTINGS, [str(clip)])
     for _ in job.advance(lambda: False):
         pass
     assert job.summary().endswith(" s · mine, seed 3")
-    record = json.loads(job.save(app).settings.read_text())
+    record = json.loads((job.save(app, app.runs.new_folder()).folder / "settings.json").read_text())
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     try:
@@ -65,7 +68,7 @@ def test_a_model_that_diverged_is_named(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "models" / "mine", model, config=tiny())
     app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
     media.write_npz(tmp_path / "clip.npz", frames=np.zeros((6, 32, 32, 3), np.uint8), fps=10.0)
-    job = Job.begin(app, Request.checked("mine", [str(tmp_path / "clip.npz")], 99, 3))
+    job = FACE.begin(app, "mine", SETTINGS, [str(tmp_path / "clip.npz")])
     with pytest.raises(InputError, match="mine: gives this clip no finite bits/dim, as after training that"):
         list(job.advance(lambda: False))
 

@@ -181,7 +181,7 @@ def test_what_is_refused(one_model: VideoModel, clip: np.ndarray, monkeypatch: p
     for quantile in (0.4, 1.0):
         with pytest.raises(ConfigError, match=r"^quantile must be at least 0\.5 and below 1, got "):
             vflow.surprisal(one_model, clip, quantile=quantile)
-    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+    monkeypatch.setattr(module, "MAX_SCORED", 3)
     with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; give --num-frames$"):
         vflow.surprisal(one_model, clip)
 

@@ -28,13 +28,10 @@ from vflow.pipelines.video.score import (
 )
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash
+from vflow.tasks.video.settings import MAX_SCORED, QUANTILE
 
 if TYPE_CHECKING:
     from torch import nn
-
-QUANTILE = 0.99
-MAX_FRAMES = 500
-"""Longest clip: in longer ones there are too many pairs of frames to look through."""
 
 
 class FittedClip(NamedTuple):
@@ -223,9 +220,9 @@ def prepare(
         InputError: too few or too many frames. ConfigError: ``num_frames`` out of range.
     """
     fitted, notes = fit_scored(model, frames, num_frames)
-    if len(fitted) > MAX_FRAMES:
+    if len(fitted) > MAX_SCORED:
         source = as_clip(frames).source
-        raise InputError(f"{source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; give --num-frames")
+        raise InputError(f"{source}: {len(fitted)} frames; the limit is {MAX_SCORED}; give --num-frames")
     rows, remarks = plan_rows(video_config(model), as_clip(frames), actions)
     return FittedClip(fitted, (*notes, *remarks), rows)
 

@@ -61,4 +61,17 @@ FAMILY = Family(
         item="clip",
         flags="vflow.commands.predict:PredictFlags",
     ),
+    further=(
+        Command(
+            name="score",
+            summary="bits per dimension of a clip's frames",
+            help="Bits per dimension of each frame given those before it, what stands out, and maps of it.",
+            unit="frame",
+            input="A video, a folder of frames, an npz, or images in the order of time.",
+            usual="auto",
+            item="clip",
+            settings="vflow.tasks.video.settings:ScoreSettings",
+            home="vflow.commands.score:ScoreClips",
+        ),
+    ),
 )

@@ -11,6 +11,9 @@ from vflow.config.settings import SEED, Samples, Seed, Settings, Shown, Temperat
 
 AUGMENTED_LAST = "the augmented dimensions, if the model has any"
 Frames = Annotated[WholeNumber, Field(ge=1, le=MAX_FRAMES)]
+MAX_SCORED = 500
+"""Frames of the longest clip whose surprise is looked at: in longer ones there are too many pairs of them."""
+QUANTILE = 0.99
 Ahead = Annotated[Frames, Shown("Frames", most=60)]
 
 
@@ -43,6 +46,17 @@ class PredictSettings(Settings):
     def begins(self) -> int | None:
         """Number of the first frame that is given; None: the last frames are."""
         return 0 if self.start is None and self.context_at == "start" else self.start
+
+
+class ScoreSettings(Settings):
+    """Surprisal of a clip."""
+
+    seed: Annotated[Seed, SEED] = 0
+    """Names the noise."""
+    num_frames: Annotated[int | None, Field(ge=1, le=MAX_SCORED), Shown(served=MAX_SCORED)] = None
+    """Frames looked at, from the first one."""
+    quantile: Annotated[float, Field(ge=0.5, lt=1)] = QUANTILE
+    """Frames beyond this share of validation frames are flagged."""
 
 
 class NowcastSettings(PredictSettings):
