@@ -19,7 +19,6 @@ from vflow.checkpoint import read_card
 from vflow.config.settings import Shown, description
 from vflow.errors import VflowError
 
-from .compress import job as compress_jobs
 from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
 from .shared import checks
@@ -29,7 +28,6 @@ from .shared.events import JOB
 from .shared.faces import SETTINGS, Face, checked
 from .shared.fit import find_checkpoint, judge_files, sentence
 from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
-from .shared.jobs import mapped
 from .shared.turns import Party, Turn
 from .tasks import faces
 from .walk import job as walk_jobs
@@ -44,8 +42,6 @@ def build(app: AppContext) -> None:
         for face in faces():
             _task(app, trigger, face)
         _walk(app, trigger)
-        _compress(app, trigger)
-        _decompress(app, trigger)
         _learn_density(app, trigger)
 
 
@@ -117,8 +113,8 @@ def _fit_remark(app: AppContext, checkpoint: str | None, paths: Sequence[str]) -
 
 
 def _add_remarks(settings: Path, remarks: Sequence[str]) -> None:
-    """Add remarks to a settings file."""
-    if remarks:
+    """Add remarks to a settings file, where there is one."""
+    if remarks and settings.is_file():
         record = json.loads(settings.read_text(encoding="utf-8"))
         settings.write_text(
             json.dumps({**record, "remarks": list(remarks)}, indent=2) + "\n", encoding="utf-8"
@@ -176,10 +172,11 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     """The endpoint of a task of the registry; its parameters are the task's settings."""
     about, auto, fields = face.command, face.command.usual == AUTO, face.kind.model_fields
     shown = {name: each for name, each in fields.items() if Shown.of(each).label}
-    first = "files" if face.takes_files else next(iter(shown))
+    first = ("file" if face.most == 1 else "files") if face.takes_files else next(iter(shown))
     settings = {name: _parameter(name, _common_default(face, name)) for name in shown}
 
-    def run(checkpoint: str, files: Any = None, sort_by_name: bool = False, **given: Any) -> Job:
+    def run(checkpoint: str = "", sort_by_name: bool = False, **given: Any) -> Job:
+        files = given.pop(first) if face.takes_files else None
         (paths, notes), results = _clip(files, sort_by_name), list[Any]()
         with _plain_errors(app, paths):
             if auto:
@@ -213,14 +210,17 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
                 notes = notes if face.names_files else sentences(notes)
                 remarks = [*fit, *notes]
                 _add_remarks(results[0].folder / SETTINGS, remarks)
-        yield _reply(face, results[0], remarks)
+        reply = tuple(map(_sent, face.reply(results[0], remarks)))
+        yield reply if len(reply) > 1 else reply[0]
 
     described = "; ".join(
         f"{name}: {description(each)}{MANY if each.default == () else ''}" for name, each in shown.items()
     )
     needed = {name: settings[name] for name, each in shown.items() if each.default is not None}
-    inputs: dict[str, Any] = {"files": _uploads()} if face.takes_files else {first: settings[first]}
-    inputs |= {"checkpoint": _checkpoint(app, *face.families, auto=auto), **needed}
+    upload = gr.File(label=first) if face.most == 1 else _uploads()
+    inputs: dict[str, Any] = {first: upload if face.takes_files else settings[first]}
+    inputs |= {"checkpoint": _checkpoint(app, *face.families, auto=auto)} if face.chooses else {}
+    inputs |= needed
     if "temperature" in shown and Shown.of(shown["temperature"]).levels:
         inputs[LEVELS] = gr.Textbox("", label=LEVELS)
         described += f"; {LEVELS}: in place of it, from fine to coarse, separated by commas"
@@ -229,9 +229,10 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
         inputs["sort_by_name"] = _sort_by_name()
         described += "; sort_by_name: take several images in the order of their names, not as they are given"
     inputs |= settings
-    outputs = [gr.JSON(label="report")] if face.reports else _files(*face.outputs)
+    outputs = [gr.JSON(label=name) if name == "report" else gr.File(label=name) for name in face.outputs]
     returned = " and ".join(part.label for part in outputs)
-    run.__doc__ = f"{about.help}\n\nReturns {returned}. {described}. {face.details}".strip()
+    told = ". ".join(filter(None, [f"Returns {returned}", described, face.details]))
+    run.__doc__ = f"{about.help}\n\n{told}"
     optional = {name: None for name, part in settings.items() if part.value is None} | {LEVELS: ""}
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [
@@ -243,15 +244,13 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
     _expose(app, trigger, about.endpoint or about.name, run, inputs, outputs)
 
 
-def _reply(face: Face, result: Any, remarks: Sequence[str]) -> Any:
-    """Files of a result, or a report with files inside, of which clients get paths or addresses."""
-    if not face.reports:
-        return tuple(str(result.folder / name) for name in face.outputs)
-    report = {**face.report(result), **({"remarks": remarks} if remarks else {})}
-    return {
-        key: FileData(path=str(each), orig_name=each.name).model_dump() if isinstance(each, Path) else each
-        for key, each in report.items()
-    }
+def _sent(each: Any, *, inside: bool = False) -> Any:
+    """A file, or a report with files inside, of which clients get paths or addresses."""
+    if isinstance(each, dict):
+        return {name: _sent(part, inside=True) for name, part in each.items()}
+    if not isinstance(each, Path):
+        return each
+    return FileData(path=str(each), orig_name=each.name).model_dump() if inside else str(each)
 
 
 def _common_default(face: Face, name: str) -> Any:
@@ -332,32 +331,6 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
     }
     _expose(app, trigger, "walk", walk, inputs, _files(*names))
-
-
-def _compress(app: AppContext, trigger: gr.Button) -> None:
-    def compress(file: str) -> Job:
-        """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
-        with _plain_errors(app, paths_of(file)):
-            yield Turn.READ
-            source = compress_jobs.read(file)
-            yield Turn.COMPUTE
-            result = yield from mapped(compress_jobs.compress(app, file, source, _never), lambda _: None)
-        remarks = {"remarks": sentences(result.notes)} if result.notes else {}
-        yield str(result.path), {**result.report(), **remarks}
-
-    outputs = [*_files("file.vflow"), gr.JSON(label="report")]
-    _expose(app, trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)
-
-
-def _decompress(app: AppContext, trigger: gr.Button) -> None:
-    def decompress(file: str) -> Job:
-        """The pixels of a .vflow file: a png, or an npz of a clip."""
-        with _plain_errors(app, paths_of(file)):
-            yield Turn.COMPUTE
-            result = yield from mapped(compress_jobs.restore(app, file, _never), lambda _: None)
-        yield str(result.path)
-
-    _expose(app, trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
 
 
 def _learn_density(app: AppContext, trigger: gr.Button) -> None:

@@ -1,7 +1,17 @@
 """Lossless files of photos and clips."""
 
-from vflow.registry import Card, Family, Kind
+from vflow.registry import Card, Command, Family, Kind
 
+COMPRESS = Command(
+    "compress", "write photos and videos to lossless files",
+    "A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'.",
+    "part", "Photos, videos, npz files, or folders of them.", home="vflow.commands.compress:Compress",
+)  # fmt: skip
+DECOMPRESS = Command(
+    "decompress", "give back the pixels of such files",
+    "The pixels of a .vflow file: a png, or an npz of a clip.",
+    "part", "Files NAME.vflow, or folders of them.", home="vflow.commands.compress:Decompress",
+)  # fmt: skip
 FAMILY = Family(
     name="codec",
     does="compress",
@@ -22,4 +32,5 @@ FAMILY = Family(
     data="vflow.training.codecs:open_codec",
     evaluate="vflow.pipelines.evaluate.codec:evaluate_codec",
     reads=("train", "limit"),
+    further=(COMPRESS, DECOMPRESS),
 )

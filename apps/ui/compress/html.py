@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from vflow.pipelines.video.export import heat
 
-from ..shared.context import AppContext
-from ..shared.html import SHARP, command, heat_legend, placeholder, png_uri, reduced, way_on
-from ..shared.html import refused as refused_upload
-from .job import Compressed, Refusal, Restored, Size
+from ..shared.html import SHARP, heat_legend, placeholder, png_uri, reduced
+
+if TYPE_CHECKING:
+    from .job import Compressed, Restored, Size
 
 PREVIEW = 640  # pixels of the longer side, at most
 PHRASES = {"lossy": "has lost details already"}
 
 
-def empty(text: str = "Add a photo, a video or a .vflow file and press the button.") -> str:
+def empty(text: str) -> str:
     """Placeholder before a result."""
     ghosts = '<div class="vf-ghost vf-ghost-wide"></div>' + '<div class="vf-ghost vf-ghost-line"></div>' * 4
     return placeholder(ghosts, "A file with the very same pixels appears here.", text)
-
-
-def refused(app: AppContext, upload: str, refusal: Refusal) -> str:
-    """Line on an upload that is not taken, and the ways on."""
-    ways = [way_on(action, label) for action, label in refusal.ways.items()]
-    if refusal.command:
-        ways.append(command(refusal.command, "Or all of it on the command line:"))
-    return refused_upload(app.error_message(refusal.error, [upload]), *ways)
 
 
 def compressed(result: Compressed) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import gradio as gr
 import numpy as np
 
 from vflow.catalog import superseded_codec
@@ -19,6 +20,7 @@ from vflow.data import media
 from vflow.data.lossless import coded_bits
 from vflow.data.stills import still_bytes
 from vflow.errors import CheckpointError, InputError, VflowError
+from vflow.pipelines.common import Counts
 from vflow.pipelines.compress import (
     CODEC_CONFIGS,
     DEFAULTS,
@@ -27,11 +29,17 @@ from vflow.pipelines.compress import (
     read_source,
     write_pixels,
 )
+from vflow.registry import families
 
+from ..shared import examples
+from ..shared import html as shared
 from ..shared.context import AppContext
-from ..shared.faces import reduced_size
-from ..shared.jobs import in_thread
-from ..shared.turns import work_time
+from ..shared.events import ON_CLICK, html_block
+from ..shared.faces import Face, Job, reduced_size
+from ..shared.jobs import Clock, in_thread
+from ..shared.opening import COMPRESS as OPENING
+from ..shared.opening import opening
+from . import html
 
 T = TypeVar("T")
 FAMILY, VIDEO = "codec", "videoflow"
@@ -44,17 +52,23 @@ CONVERT, SHORTEN = "8bit", "smaller"
 """What can be done to an upload that the page does not take; the name of its new file ends so."""
 CODED, DECODED = 0.4, 0.75  # shares of the time after which a photo is coded, and decoded again
 STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
+EXPLAINED = (
+    '<p class="vf-explain">A photo or video becomes a lossless .vflow file: what the '
+    "model finds likely takes few bits. A .vflow file becomes an image or clip again. "
+    "Photos that were once JPEGs gain most. Photos must be 8-bit RGB or grey; their colour "
+    "profile is kept. Of a video its frames are kept, as decoded to 8-bit RGB, without sound.</p>"
+)
 
 
-class Stopped(Exception):
-    """The person pressed Stop."""
-
-
-class Stage(NamedTuple):
-    """Work under way, in words, and the share of all work that is done."""
+@dataclass(frozen=True)
+class Stage:
+    """Work under way, in words, the share of all work that is done, and at the end what it made."""
 
     text: str
     share: float
+    made: Any = None
+
+    counts: ClassVar[Counts] = Counts()
 
 
 class TooLarge(InputError):
@@ -88,14 +102,6 @@ class TooLarge(InputError):
         return f"Take the first {count} frames{reduced}"
 
 
-class Refusal(NamedTuple):
-    """Reason for which the page does not take an upload; words of buttons by action; a command that does."""
-
-    error: VflowError
-    ways: dict[str, str]
-    command: str = ""
-
-
 @dataclass(frozen=True)
 class Size:
     """Bytes that a format takes; ``kind`` is ours, other (lossless formats), raw, given, or lossy."""
@@ -115,10 +121,13 @@ class Compressed:
     path: Path
     frames: np.ndarray
     sizes: tuple[Size, ...]
-    seconds: float
     notes: tuple[str, ...]
     profile: bytes
     costs: np.ndarray | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
 
     @property
     def bits_per_dim(self) -> float:
@@ -142,17 +151,20 @@ class Restored:
     path: Path
     frames: np.ndarray
     coded_bytes: int
-    seconds: float
     profile: bytes
 
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
 
-def read(upload: str | None) -> Source:
+
+def read(upload: str) -> Source:
     """Pixels of an upload.
 
     Raises:
         InputError: not readable, or too large for the page.
     """
-    path = _given(upload)
+    path = Path(upload)
     source = read_source(path)
     pixels = _pixels(source)
     most = MAX_PHOTO_PIXELS if source.frames.ndim == 3 else MAX_PIXELS
@@ -165,20 +177,23 @@ def read(upload: str | None) -> Source:
     return source
 
 
-def refusal(upload: str) -> Refusal | None:
-    """Reason for which the page does not take an upload, and ways on; None where it takes it."""
-    path = Path(upload)
+@lru_cache(maxsize=16)
+def refusal(upload: str) -> str:
+    """HTML on why the page does not take an upload, and the ways on; empty where it takes it.
+
+    Raises:
+        VflowError: it cannot be read.
+    """
     try:
         if not is_coded(upload):
             read(upload)
     except WouldLose as error:
-        return Refusal(error, {CONVERT: f"Convert: {error.loss}"})
+        return shared.refused(str(error), shared.way_on(CONVERT, f"Convert: {error.loss}"))
     except TooLarge as error:
-        command = shlex.join(["vflow", "compress", path.name, "--output", "compressed"])
-        return Refusal(error, {SHORTEN: error.way}, command)
-    except VflowError as error:
-        return Refusal(error, {})
-    return None
+        command = shlex.join(["vflow", "compress", Path(upload).name, "--output", "compressed"])
+        told = shared.command(command, "Or all of it on the command line:")
+        return shared.refused(str(error), shared.way_on(SHORTEN, error.way), told)
+    return ""
 
 
 def converted(upload: str, action: str, folder: Path) -> Path:
@@ -214,107 +229,21 @@ def converted(upload: str, action: str, folder: Path) -> Path:
     return target
 
 
-def compress(
-    app: AppContext, upload: str | None, source: Source, should_stop: Callable[[], bool]
-) -> Generator[Stage, None, Compressed]:
-    """Write the lossless file of an upload's pixels, decode it again, and measure other formats.
-
-    Raises:
-        InputError: the file cannot be written. CheckpointError: no codec of its kind. Stopped: as
-            ``should_stop`` says.
-    """
-    began, path = work_time(), _given(upload)
-    require_coder()
-    pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
-    model = codec_for(app, source.kind)
-    clock = app.jobs.clock(CLOCK, _work(source))
-    coded = yield from _reported(
-        "Coding",
-        (0, CODED),
-        should_stop,
-        lambda progress: compress_frames(
-            model, source.frames, fps=source.fps, profile=source.profile, progress=progress
-        ),
-    )
-    data = coded.data
-    decoded = yield from _reported(
-        "Decoding again, to compare",
-        (CODED, DECODED),
-        should_stop,
-        lambda progress: decompress_frames(model, data, progress=progress).frames,
-    )
-    if not np.array_equal(decoded, pictures):
-        raise InputError(
-            f"{path.name}: its decoded pixels differ, so no file was made; please report this file"
-        )
-    target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
-    target.write_bytes(data)
-    others = yield from _others(pictures, source.profile, should_stop)
-    sizes = (
-        Size("Pixels", pictures.size, "raw"),
-        Size(f"Your {path.suffix[1:].upper()}", path.stat().st_size, _given_kind(path)),
-        *others,
-        Size("vflow", len(data), "ours"),
-    )
-    clock.frame_done()
-    seconds = work_time() - began
-    return Compressed(target, pictures, sizes, seconds, source.notes, source.profile, coded.costs)
-
-
-def restore(
-    app: AppContext, upload: str | None, should_stop: Callable[[], bool]
-) -> Generator[Stage, None, Restored]:
-    """Write the pixels of a .vflow file: a PNG, or an npz of a clip.
-
-    Raises:
-        InputError: not a whole .vflow file, or too large for the page.
-        CheckpointError: coded with a checkpoint that is not on offer. Stopped: as ``should_stop`` says.
-    """
-    began, path = work_time(), _given(upload)
-    require_coder()
-    data = path.read_bytes()
-    header, _ = unpack(data, path.name)
-    most = MAX_PHOTO_PIXELS if header.frames == 1 else MAX_PIXELS
-    limit = MAX_FLOW_PIXELS if header.arithmetic else most
-    if header.height * header.width * header.frames > limit:
-        raise InputError(f"{path.name}: more than {limit:,} pixels; use vflow decompress")
-    model = codec_of(app, header, path.name)
-    found = yield from _reported(
-        "Decoding",
-        (0, 1),
-        should_stop,
-        lambda progress: decompress_frames(model, data, source=path.name, progress=progress),
-    )
-    target = write_pixels(found, app.runs.new_folder(), path.stem)
-    return Restored(target, found.frames, len(data), work_time() - began, found.profile)
-
-
 def _reported(
-    text: str, span: tuple[float, float], should_stop: Callable[[], bool], work: Callable[[Progress], T]
+    text: str, first: float, last: float, work: Callable[[Progress], T]
 ) -> Generator[Stage, None, T]:
-    """Result of a codec's work; yields how far it is, and ends it as soon as a person has pressed Stop.
-
-    ``span``: shares of all work that are done before it, and after.
-    """
-    first, last = span
+    """Result of a codec's work; yields how far it is, from the share ``first`` of all work to ``last``."""
 
     def reporting(report: Callable[[Stage], None]) -> T:
-        def progress(done: int, total: int) -> None:
-            if should_stop():
-                raise Stopped
-            report(Stage(text, first + (last - first) * done / total))
-
-        return work(progress)
+        return work(lambda done, total: report(Stage(text, first + (last - first) * done / total)))
 
     yield Stage(text, first)
-    if should_stop():
-        raise Stopped
     return (yield from in_thread(reporting))
 
 
-def is_coded(upload: str | None) -> bool:
+def is_coded(upload: str) -> bool:
     """True for a .vflow file, by its name."""
-    return upload is not None and Path(upload).suffix.lower() == SUFFIX
+    return Path(upload).suffix.lower() == SUFFIX
 
 
 def codec_for(app: AppContext, kind: str) -> Any:
@@ -346,11 +275,11 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
     raise CheckpointError(f"{source}: {superseded_codec(header.checkpoint, '--checkpoints') or unknown}")
 
 
-def expected_seconds(app: AppContext, upload: str | None) -> float | None:
+def expected_seconds(app: AppContext, name: str | None, uploads: Sequence[str] | None) -> float | None:
     """Time that an upload will take to compress; None where nothing is known, or it is not to be coded."""
-    if not upload or is_coded(upload) or app.jobs.expected(CLOCK, 1) is None:
+    if not uploads or is_coded(uploads[0]) or app.jobs.expected(CLOCK, 1) is None:
         return None  # before a first run nothing is decoded for it
-    work = _work_of(upload)
+    work = _work_of(uploads[0])
     return None if work is None else app.jobs.expected(CLOCK, work)
 
 
@@ -371,19 +300,11 @@ def _pixels(source: Source) -> int:
     return source.frames.size // source.frames.shape[-1]
 
 
-def _given(upload: str | None) -> Path:
-    if not upload:
-        raise InputError("no file given; add a photo, a video, or a .vflow file")
-    return Path(upload)
-
-
 def _given_kind(path: Path) -> str:
     return "lossy" if path.suffix.lower() in (".jpg", ".jpeg") else "given"
 
 
-def _others(
-    pictures: np.ndarray, profile: bytes, should_stop: Callable[[], bool]
-) -> Generator[Stage, None, tuple[Size, ...]]:
+def _others(pictures: np.ndarray, profile: bytes) -> Generator[Stage, None, tuple[Size, ...]]:
     """Other lossless formats: of stills, or of clips."""
     measures: dict[str, Callable[[], int]] = {
         label: partial(still_bytes, pictures[0], name, profile) for name, label in STILLS.items()
@@ -392,8 +313,173 @@ def _others(
         measures = {"H.264, lossless (x264)": lambda: -(-coded_bits(pictures, "x264") // 8)}
     sizes = []
     for done, (label, measure) in enumerate(measures.items()):
-        if should_stop():
-            raise Stopped
         yield Stage(f"Measuring {label}", DECODED + (1 - DECODED) * done / len(measures))
         sizes.append(Size(label, measure()))
     return tuple(sizes)
+
+
+def _pictures(source: Source) -> np.ndarray:
+    """uint8 (T, H, W, C)."""
+    return source.frames if source.frames.ndim == 4 else source.frames[None]
+
+
+class CompressFace(Face):
+    """A lossless file beside other formats of the same pixels."""
+
+    tab = further = "compress"
+    noun, verb, past, added = "file", "Compress or restore", "done", "a photo, a video, or a .vflow file"
+    label = "Photo, video, npz or .vflow file"
+    downloads = ("",)
+    outputs: ClassVar[tuple[str, ...]] = ("file.vflow", "report")
+    chooses = keeps = False
+    timed_as_one, most = True, 1
+
+    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
+        require_coder()
+        path, source = Path(files[0]), read(files[0])
+        return Job(self, None, settings, codec_for(app, source.kind), path.stem, (path,), source)
+
+    def clock(self, app: AppContext, job: Job) -> Clock | None:
+        return app.jobs.clock(CLOCK, _work(job.given))
+
+    def total(self, job: Job) -> int:
+        return 100
+
+    def done(self, job: Job) -> int:
+        return round(100 * job.results[-1].share) if job.results else 0
+
+    def steps(self, job: Job, should_stop: Callable[[], bool]) -> Iterator[Stage]:
+        made = yield from self.stages(job)
+        yield Stage("Writing the file", 1, made)
+
+    def stages(self, job: Job) -> Generator[Stage, None, Any]:
+        """Code the upload, decode it again and compare, and measure other formats.
+
+        Raises:
+            InputError: the decoded pixels differ.
+        """
+        source, model, pictures = job.given, job.model, _pictures(job.given)
+
+        def code(progress: Progress) -> Any:
+            options = {"fps": source.fps, "profile": source.profile, "progress": progress}
+            return compress_frames(model, source.frames, **options)
+
+        coded = yield from _reported("Coding", 0, CODED, code)
+        decode = partial(decompress_frames, model, coded.data)
+        back = yield from _reported(
+            "Decoding again, to compare", CODED, DECODED, lambda progress: decode(progress=progress)
+        )
+        if not np.array_equal(back.frames, pictures):
+            name = job.paths[0].name
+            raise InputError(
+                f"{name}: its decoded pixels differ, so no file was made; please report this file"
+            )
+        return coded, (yield from _others(pictures, source.profile))
+
+    def step(self, job: Job, rest: str) -> str:
+        return f"{job.results[-1].text} · {job.done}%" if job.results else "Reading the file…"
+
+    def stopped(self, job: Job) -> str:
+        return "" if job.done == job.total else "Stopped before it was done."
+
+    def drawn(self, job: Job) -> str:
+        return "Compressed"
+
+    def notes(self, job: Job) -> Sequence[str]:
+        return job.given.notes
+
+    def save(self, app: AppContext, job: Job, folder: Path) -> Any:
+        source, upload, (coded, others) = job.given, job.paths[0], job.results[-1].made
+        path, pictures = folder / f"{job.name}{SUFFIX}", _pictures(source)
+        path.write_bytes(coded.data)
+        sizes = (
+            Size("Pixels", pictures.size, "raw"),
+            Size(f"Your {upload.suffix[1:].upper()}", upload.stat().st_size, _given_kind(upload)),
+            *others,
+            Size("vflow", len(coded.data), "ours"),
+        )
+        return Compressed(path, pictures, sizes, source.notes, source.profile, coded.costs)
+
+    def reply(self, result: Any, remarks: Sequence[str]) -> Sequence[Any]:
+        return [result.path, {**result.report(), **({"remarks": remarks} if remarks else {})}]
+
+    def files(self, result: Any) -> Sequence[Path]:
+        return [result.path]
+
+    def empty(self, text: str = "Add a photo, a video or a .vflow file and press the button.") -> str:
+        return html.empty(text)
+
+    def uploaded(self, path: str) -> str:
+        return self.empty() if refusal(path) else super().uploaded(path)
+
+    def refusal(self, path: str, setting: Any) -> str:
+        return refusal(path)
+
+    def made_smaller(self, path: str, action: str, left: float, top: float, folder: Path, most: int) -> str:
+        return str(converted(path, action, folder))
+
+    def shown(self, job: Job, result: Any) -> str:
+        return html.compressed(result)
+
+    def opening(self, app: AppContext) -> str:
+        return opening(app, OPENING)
+
+    def examples(self, app: AppContext) -> gr.HTML:
+        html_block(EXPLAINED)
+        tiles = examples.picture_strip(
+            examples.CAMERA_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"
+        )
+        return html_block(tiles, js_on_load=ON_CLICK)
+
+    def example(self, index: int) -> Path:
+        return examples.picture_file(examples.CAMERA_PHOTOS, index)
+
+
+class RestoreFace(CompressFace):
+    """The pixels of a .vflow file: a PNG, or an npz of a clip."""
+
+    further, outputs = "decompress", ("pixels",)
+
+    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
+        require_coder()
+        path = Path(files[0])
+        data = path.read_bytes()
+        header, _ = unpack(data, path.name)
+        most = MAX_PHOTO_PIXELS if header.frames == 1 else MAX_PIXELS
+        limit = MAX_FLOW_PIXELS if header.arithmetic else most
+        if header.height * header.width * header.frames > limit:
+            raise InputError(f"{path.name}: more than {limit:,} pixels; use vflow decompress")
+        return Job(self, None, settings, codec_of(app, header, path.name), path.stem, (path,), data)
+
+    def clock(self, app: AppContext, job: Job) -> None:
+        """None: it is quick."""
+
+    def stages(self, job: Job) -> Generator[Stage, None, Any]:
+        decode = partial(decompress_frames, job.model, job.given, source=job.paths[0].name)
+        return _reported("Decoding", 0, 1, lambda progress: decode(progress=progress))
+
+    def drawn(self, job: Job) -> str:
+        return "Restored"
+
+    def notes(self, job: Job) -> Sequence[str]:
+        return ()
+
+    def save(self, app: AppContext, job: Job, folder: Path) -> Restored:
+        found = job.results[-1].made
+        return Restored(write_pixels(found, folder, job.name), found.frames, len(job.given), found.profile)
+
+    def reply(self, result: Restored, remarks: Sequence[str]) -> Sequence[Any]:
+        return [result.path]
+
+    def shown(self, job: Job, result: Restored) -> str:
+        return html.restored(result)
+
+
+class EitherFace(CompressFace):
+    """The page, which compresses what is no .vflow file, and restores what is one."""
+
+    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
+        return (RESTORE if is_coded(files[0]) else COMPRESS).begin(app, checkpoint, settings, files)
+
+
+COMPRESS, RESTORE, FACE = (face(families()[FAMILY]) for face in (CompressFace, RestoreFace, EitherFace))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,10 +59,6 @@ class DigitsFace(Face):
     def finish(self, job: Job, folder: Path) -> Result:
         media.write_png(folder / "digits.png", sheet(*drawn(job)))
         return Result(folder)
-
-    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
-        """None: the array is one file."""
-        return iter(())
 
     def files(self, result: Result) -> Sequence[Path]:
         return [result.folder / name for name in ("digits.png", "digits.npz", SETTINGS)]

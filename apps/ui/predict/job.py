@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -266,10 +265,6 @@ class PredictFace(Face):
     def finish(self, job: Job, folder: Path) -> Any:
         fps, futures = job.settings.fps, self.futures(job)
         return write_previews(folder, str(job.checkpoint), job.given.context, futures, fps, self.truth(job))
-
-    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
-        """None: ``finish`` writes that of the previews."""
-        return iter(())
 
     def empty(self, text: str = "") -> str:
         return html.empty()

@@ -454,7 +454,7 @@ class Downloads(ComponentGroup):
 
     @classmethod
     def below(cls, *labels: str) -> Downloads:
-        """A button for each label."""
+        """A button for each label; with an empty one it is labelled by the file's name."""
         with gr.Row(visible=False, elem_classes="vf-downloads") as row:
             buttons = tuple(gr.DownloadButton(label, size="sm", min_width=100) for label in labels)
         return cls(row, buttons, html_block(""))
@@ -470,7 +470,12 @@ class Downloads(ComponentGroup):
         return {
             self.row: gr.update(visible=True),
             self.command: html.command(facts["command"]) if facts.get("command") else "",
-            **{button: str(path) for button, path in zip(self.buttons, files, strict=True)},
+            **{
+                button: str(path)
+                if button.label
+                else gr.update(value=str(path), label=f"Download {path.name}")
+                for button, path in zip(self.buttons, files, strict=True)
+            },
         }
 
 

@@ -55,7 +55,7 @@ class Job:
 
     @property
     def done(self) -> int:
-        return sum(result.size for result in self.results)
+        return self.face.done(self)
 
     @property
     def total(self) -> int:
@@ -96,7 +96,7 @@ class Job:
         """One line on what was made."""
         used = {name: getattr(self.settings, name, None) for name in ("temperature", "seed")}
         made = settings_text(self.checkpoint, **used)
-        return f"{self.face.drawn(self)} in {self.seconds:.1f} s · {made}"
+        return f"{self.face.drawn(self)} in {self.seconds:.1f} s{f' · {made}' if self.checkpoint else ''}"
 
     def remarks(self, result: Any) -> list[str]:
         """Further remarks for people on what ``save`` gave."""
@@ -133,12 +133,13 @@ class Face:
     Attributes:
         joined: faces of the families whose models the command draws with, too.
         sample: its name on the page, where the command has another. noun: an input's. verb: of the button.
-        downloads: labels of the result's files. outputs: their names as the endpoint gives them.
+        downloads: labels of the result's files. outputs: what the endpoint gives: files, and a ``report``.
+        label: of the upload box, where it is not the noun. chooses: a person chooses the checkpoint.
         past: of what is done with a sample. finishing: words on the work after the last.
         timed_as_one: the time of a job is known as a whole, its files included, and not result by result.
         further: name of the family's further command that it is the face of.
         purpose: what a checkpoint is chosen for, where an endpoint is to find it.
-        reports: the endpoint replies with a ``report``.
+        keeps: the page keeps the result, for what is asked about it later; large ones are not kept.
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
         names_files: remarks begin with the name of their file.
         shortened: setting that a job stopped early has less of. at_once: samples of a result.
@@ -156,12 +157,14 @@ class Face:
     verb: ClassVar[str] = "Run"
     downloads: ClassVar[tuple[str, ...]] = ("Files (zip)", "Settings (json)")
     outputs: ClassVar[tuple[str, ...]] = ("files.zip", SETTINGS)
+    label: ClassVar[str] = ""
+    chooses: ClassVar[bool] = True
     past: ClassVar[str] = "drawn"
     finishing: ClassVar[str] = "Writing the files…"
     timed_as_one: ClassVar[bool] = False
     further: ClassVar[str] = ""
     purpose: ClassVar[Purpose] = "futures"
-    reports: ClassVar[bool] = False
+    keeps: ClassVar[bool] = True
     fits: ClassVar[bool] = False
     picks: ClassVar[bool] = False
     names_files: ClassVar[bool] = False
@@ -217,7 +220,7 @@ class Face:
     @cached_property
     def kind(self) -> type[Settings]:
         """Class of the settings."""
-        kind: type[Settings] = resolve(self.command.settings or self.family.settings)
+        kind: type[Settings] = resolve(self.command.settings or self.family.settings or Settings)
         return kind
 
     def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
@@ -279,6 +282,10 @@ class Face:
         """Sum of the sizes of all results."""
         return self.task.total(job.given, job.settings)
 
+    def done(self, job: Job) -> int:
+        """Sum of the sizes of the results so far."""
+        return sum(result.size for result in job.results)
+
     def steps(self, job: Job, should_stop: Callable[[], bool]) -> Iterator[Any]:
         """Results of the task; raises as ``Task.iterate``."""
         return self.task.iterate(job.model, job.given, job.settings, should_stop)
@@ -286,6 +293,14 @@ class Face:
     def notes(self, job: Job) -> Sequence[str]:
         """Remarks for people on what was done to the input."""
         return self.task.notes(job.given)
+
+    def step(self, job: Job, rest: str) -> str:
+        """Words on the result under way, for the status; ``rest`` is on the time left."""
+        return f"{self.unit.capitalize()} {min(job.done + 1, job.total)} of {job.total}{rest}"
+
+    def stopped(self, job: Job) -> str:
+        """Words on a job that was stopped before it had a result; empty where it has one."""
+        return "" if job.done else f"Stopped before the first {self.unit}."
 
     def drawn(self, job: Job) -> str:
         """Words on the samples drawn, for the line on a result."""
@@ -310,9 +325,9 @@ class Face:
         (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
         return self.finish(job, folder)
 
-    def report(self, result: Any) -> dict[str, Any]:
-        """Reply of the endpoint, where it ``reports``."""
-        raise NotImplementedError
+    def reply(self, result: Any, remarks: Sequence[str]) -> Sequence[Any]:
+        """What the endpoint gives for ``outputs``: paths of files, and a report with such inside."""
+        return [result.folder / name for name in self.outputs]
 
     def write(self, job: Job, folder: Path) -> None:
         """Write the task's files, or what they are made of on demand."""
@@ -323,12 +338,14 @@ class Face:
         return Files(folder, job.name)
 
     def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
-        """Write the archive of all results, where there is one; yields the number of files written.
+        """Write the archive of all results, if that is the first output; yields the number of files written.
 
         Raises:
             InputError: one of the results was cleared.
         """
         names, done = set[str](), 0
+        if not self.outputs[0].endswith(".zip"):
+            return
         with (
             still_there(self.gone),
             zipfile.ZipFile(folder / self.outputs[0], "w", zipfile.ZIP_STORED) as file,

@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from .turns import work_time
 
@@ -163,17 +163,6 @@ def in_thread(work: Callable[[Callable[[S], None]], T], seconds: float = 0.5) ->
             abandoned.set()
             going.set()
         return running.result()
-
-
-def mapped(steps: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
-    """Result of ``steps``; yields what ``change`` makes of what they yield."""
-    with closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                return cast(T, end.value)
-            yield change(step)
 
 
 class Clock:

@@ -76,7 +76,7 @@ class TaskForm(ComponentGroup):
         self.upload, self.files = upload, upload.box if upload else None
         self.parts, self.seed = dict[str, Any](), None
         fields = face.of(app, first).kind.model_fields
-        with gr.Group(elem_classes="vf-card") as self.card:
+        with gr.Group(elem_classes="vf-card", visible=face.chooses) as self.card:
             for name, field in fields.items():
                 if not (shown := Shown.of(field)).label or not shown.form:
                     continue
@@ -208,7 +208,7 @@ def _build(face: Face, expected: Expected | None, kind: type[TaskForm], app: App
                 upload = (
                     clip_upload(app, tab)
                     if face.takes_clip
-                    else Upload(file_box(tab, face.noun.capitalize()))
+                    else Upload(file_box(tab, face.label or face.noun.capitalize()))
                 )
                 if not face.takes_clip:
                     told = html_block("", f"vf-{tab}-upload", js_on_load=ON_CLICK + ON_PAYLOAD)
@@ -309,11 +309,12 @@ def _wire_refusal(
         except VflowError as error:
             return html.refused(app.error_message(error, paths or ()))
 
-    def take_on(paths: list[str] | None, given: Any, request: gr.Request, event: gr.EventData) -> Updates:
+    def take_on(values: Updates, request: gr.Request, event: gr.EventData) -> Updates:
+        paths, given = values[files], values.get(limit)
         if not paths:
             return unless_empty({}, told)
         try:
-            if event.action == CHOOSE:
+            if limit and event.action == CHOOSE:
                 return {limit: value(event.index)}
             left = checks.number_within("left", getattr(event, "left", 0.5), 0, 1)
             top = checks.number_within("top", getattr(event, "top", 0.5), 0, 1)
@@ -327,8 +328,7 @@ def _wire_refusal(
     parts = [files, limit] if limit else [files]
     for part in parts:
         part.change(app.turns.glance(judged), parts, told, trigger_mode="always_last", **QUICK)
-    if limit:
-        told.input(app.turns.glance(take_on), parts, [told, *parts, *taker.outputs], **QUICK)
+    told.input(app.turns.glance(take_on), set(parts), [told, *parts, *taker.outputs], **QUICK)
 
 
 def _wire_jobs(
@@ -378,6 +378,7 @@ def _steps(
     seed = {form.seed.value: settings.seed} if form.seed else {}
     yield {status: progress(0, 1, reading, label), **seed, **view.cleared(), **buttons.working()}
     job = face.begin(app, checkpoint, settings, files)
+    face = job.face
     if files:
         yield Turn.COMPUTE
     clock = face.clock(app, job)
@@ -386,9 +387,9 @@ def _steps(
         if clock and not face.timed_as_one:
             clock.frame_done()
         yield _step_done(view, job, clock)
-    if not job.done:
+    if stopped := face.stopped(job):
         emptied = {} if face.live(job) is None else view.nothing(face.empty())
-        yield {**emptied, **view.bar.stopped(f"Stopped before the first {face.unit}.")}
+        yield {**emptied, **view.bar.stopped(stopped)}
         return
     yield {status: progress(job.done, job.total, face.finishing, label), **buttons.finishing()}
     with app.runs.job_folder() as folder:
@@ -399,7 +400,7 @@ def _steps(
         clock.frame_done()
     yield {
         view.results: face.shown(job, result),
-        view.result: result,
+        view.result: result if face.keeps else None,
         **(view.estimate.after(values) if view.estimate else {}),
         **view.downloads.show(*face.files(result)),
         **view.bar.done(job.summary(), sentences(job.remarks(result))),
@@ -408,9 +409,8 @@ def _steps(
 
 def _step_done(view: TaskView, job: Job, clock: Clock | None) -> Updates:
     """The page after a result, and before the first."""
-    remaining, live = clock and clock.remaining(job.steps_left), job.face.live(job)
-    unit, total = job.face.unit.capitalize(), job.total
-    rest = f" · about {duration(remaining)} left" if remaining else ""
-    text = f"{unit} {min(job.done + 1, total)} of {total}{rest}"
+    face, remaining = job.face, clock and clock.remaining(job.steps_left)
+    text = face.step(job, f" · about {duration(remaining)} left" if remaining else "")
+    live, label = face.live(job), f"{face.unit.capitalize()}s {face.past}"
     shown = {} if live is None else {view.results: live}
-    return {view.bar.status: progress(job.done, total, text, f"{unit}s {job.face.past}"), **shown}
+    return {view.bar.status: progress(job.done, job.total, text, label), **shown}

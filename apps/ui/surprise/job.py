@@ -69,8 +69,9 @@ class SurpriseFace(Face):
     noun, verb, added, past = "frames", "Find surprises", "images or a video", "scored"
     finishing = "Checking the order of the frames…"
     downloads = ("Maps (npz)", "Sheet (png)", "Video (mp4)", "Settings (json)")
-    outputs = ("surprise.npz", "surprise.png", "surprise.mp4", SETTINGS)
-    fits = reports = timed_as_one = True
+    outputs = ("report",)
+    fits = timed_as_one = True
+    keeps = False
     at_once = 4  # frames between two checks for Stop
     details = (
         "Frames count from 1. maps (npz: bits of each pixel), sheet (png), film (a video, mp4) and settings"
@@ -126,13 +127,12 @@ class SurpriseFace(Face):
         (folder / SETTINGS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return result
 
-    def report(self, result: Result) -> dict[str, Any]:
-        paths = zip(("maps", "sheet", "film", "settings"), self.files(result), strict=True)
-        return {**result.surprisal.to_json(), **dict(paths)}
+    def files(self, result: Result) -> Sequence[Path]:
+        return [*export.files(result.folder, "surprise"), result.folder / SETTINGS]
 
-    def archive(self, folder: Path, results: Sequence[Any]) -> Iterator[float]:
-        """None: there is one clip."""
-        return iter(())
+    def reply(self, result: Result, remarks: Sequence[str]) -> Sequence[Any]:
+        report = {**result.surprisal.to_json(), **({"remarks": remarks} if remarks else {})}
+        return [report | dict(zip(("maps", "sheet", "film", "settings"), self.files(result), strict=True))]
 
     def empty(self, text: str = "") -> str:
         return html.empty()

@@ -32,8 +32,8 @@ def photo(tmp_path: Path) -> Path:
 
 def give(app: App, path: Path) -> None:
     """Put a file into the empty upload box and press the button."""
-    app.page.locator("#vf-compress-file input[type=file]").set_input_files(path)
-    app.page.locator("#vf-compress-file").get_by_text(path.stem[:4]).first.wait_for()
+    app.page.locator("#vf-compress-files input[type=file]").set_input_files(path)
+    app.page.locator("#vf-compress-files").get_by_text(path.stem[:4]).first.wait_for()
     app.page.locator("#vf-compress-run").click()
 
 
@@ -53,10 +53,10 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     picture, costs = tab.images(".vf-compress figure img")
     assert np.array_equal(picture, pixels) and len(np.unique(costs)) > 10
     assert found_by_axe(Axe().run(tab.page).response["violations"]) == []
-    tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
-        tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
+    tab.page.locator("#vf-compress-files").get_by_role("button", name="Clear").or_(
+        tab.page.locator("#vf-compress-files").get_by_role("button", name="Remove")
     ).first.click()
-    tab.page.locator("#vf-compress-file").get_by_text("Drop File Here").wait_for()
+    tab.page.locator("#vf-compress-files").get_by_text("Drop File Here").wait_for()
     give(tab, coded)
     expect(tab.page.locator(STATUS)).to_contain_text("Restored in", timeout=DONE)
     back = tab.download("Download hill.png", tmp_path)
@@ -91,7 +91,7 @@ def test_an_example_in_one_click(opened: Opener) -> None:
     tab.tab("Compress")
     tab.page.get_by_role("button", name="Compress example: coffee").click()
     expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
-    assert "camera-coffee" in tab.page.locator("#vf-compress-file").inner_text()
+    assert "camera-coffee" in tab.page.locator("#vf-compress-files").inner_text()
     assert tab.page.locator(".vf-sizes tbody tr").count() == 5
 
 
@@ -124,14 +124,14 @@ def test_a_file_that_is_refused_says_so_at_once_and_a_button_goes_on(opened: Ope
     media.write_png(tmp_path / "clear.png", photo)
     tab = opened(PHONE)
     tab.tab("Compress")
-    tab.page.locator("#vf-compress-file input[type=file]").set_input_files(tmp_path / "clear.png")
+    tab.page.locator("#vf-compress-files input[type=file]").set_input_files(tmp_path / "clear.png")
     told, results = (tab.page.locator(f"#vf-compress-{part}") for part in ("upload", "results"))
     expect(told).to_contain_text("clear.png: has transparent pixels", timeout=DONE)
     assert found_by_axe(Axe().run(tab.page).response["violations"]) == []
     convert = told.get_by_role("button", name="Convert: transparency laid on white")
     expect(convert).to_be_in_viewport()
     convert.click()
-    expect(results).to_contain_text("clear-8bit.png: press Compress.", timeout=DONE)
+    expect(results).to_contain_text("clear-8bit.png: press Compress or restore.", timeout=DONE)
     expect(told).to_have_text("", timeout=DONE)
     tab.page.locator("#vf-compress-run").click()
     expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from apps.ui.predict import job
 from apps.ui.predict.tab import FACE, expected_seconds
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
-from apps.ui.shared.faces import Job, checked
+from apps.ui.shared.faces import Face, Job, checked
 from apps.ui.shared.jobs import Clock, Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -120,7 +121,8 @@ def test_the_summary_tells_the_settings() -> None:
 def test_after_the_last_frame_nothing_is_left_to_wait_for() -> None:
     """The line of status beside the bar, while frames come."""
     view: Any = SimpleNamespace(bar=SimpleNamespace(status="status"), results="results")
-    face: Any = SimpleNamespace(unit="frame", live=lambda job: "")
+    face: Any = SimpleNamespace(unit="frame", past="drawn", live=lambda job: "")
+    face.step = partial(Face.step, face)
     clock = Clock({"push": 2.0}, "push", work=1)
 
     def line(done: int) -> str:

@@ -253,6 +253,6 @@ def test_a_photo_or_clip_goes_along_to_another_tab(tab: App, clip: Path, tmp_pat
     tab.tab("Surprise")
     upload(tab, clip)
     line.get_by_role("button", name="Compress this clip").click()
-    expect(page.locator("#vf-compress-file")).to_contain_text("clip", timeout=DONE)
+    expect(page.locator("#vf-compress-files")).to_contain_text("clip", timeout=DONE)
     page.locator("#vf-compress-run").click()
     expect(page.locator("#vf-compress-status")).to_contain_text("Compressed in", timeout=DONE)
