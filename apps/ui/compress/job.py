@@ -31,14 +31,12 @@ from vflow.pipelines.compress import (
 )
 from vflow.registry import families
 
-from ..shared import examples
 from ..shared import html as shared
 from ..shared.context import AppContext
-from ..shared.events import ON_CLICK, html_block
+from ..shared.events import html_block
+from ..shared.examples import CAMERA_PHOTOS
 from ..shared.faces import Face, Job, reduced_size
 from ..shared.jobs import Clock, in_thread
-from ..shared.opening import COMPRESS as OPENING
-from ..shared.opening import opening
 from . import html
 
 T = TypeVar("T")
@@ -332,6 +330,7 @@ class CompressFace(Face):
     downloads = ("",)
     outputs: ClassVar[tuple[str, ...]] = ("file.vflow", "report")
     chooses = keeps = False
+    pictures = CAMERA_PHOTOS
     timed_as_one, most = True, 1
 
     def begin(self, app: AppContext, checkpoint: str | None, settings: Any, files: Sequence[str] = ()) -> Job:
@@ -421,18 +420,9 @@ class CompressFace(Face):
     def shown(self, job: Job, result: Any) -> str:
         return html.compressed(result)
 
-    def opening(self, app: AppContext) -> str:
-        return opening(app, OPENING)
-
-    def examples(self, app: AppContext) -> gr.HTML:
+    def examples(self, app: AppContext) -> gr.HTML | None:
         html_block(EXPLAINED)
-        tiles = examples.picture_strip(
-            examples.CAMERA_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"
-        )
-        return html_block(tiles, js_on_load=ON_CLICK)
-
-    def example(self, index: int) -> Path:
-        return examples.picture_file(examples.CAMERA_PHOTOS, index)
+        return super().examples(app)
 
 
 class RestoreFace(CompressFace):

@@ -16,7 +16,6 @@ from vflow.registry import families
 
 from ..shared.context import AppContext
 from ..shared.faces import SETTINGS, Face, Job
-from ..shared.opening import DIGITS, opening
 from . import html
 
 if TYPE_CHECKING:
@@ -71,9 +70,6 @@ class DigitsFace(Face):
 
     def shown(self, job: Job, result: Result) -> str:
         return html.grid(*drawn(job), done=True)
-
-    def opening(self, app: AppContext) -> str:
-        return opening(app, DIGITS)
 
     def beside(self, app: AppContext, form: TaskForm, view: TaskView) -> None:
         from . import restyle  # which knows results

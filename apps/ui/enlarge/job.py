@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import gradio as gr
 import numpy as np
 
 from vflow.data import media
@@ -22,10 +21,8 @@ from vflow.tasks.enlarge.settings import SCALES
 
 from ..shared import examples
 from ..shared.context import AppContext
-from ..shared.events import ON_CLICK, html_block
 from ..shared.faces import PREVIEW, SETTINGS, Face, Job
 from ..shared.html import reduced
-from ..shared.opening import ENLARGE, opening
 from . import html
 
 FAMILY = "super_resolution"
@@ -91,6 +88,7 @@ class EnlargeFace(Face):
     outputs = ("enlarged.zip", SETTINGS)
     fits = picks = True
     limited_by = "scale"
+    pictures = examples.SMALL_PHOTOS
 
     def check(self, job: Job) -> None:
         photo, scale = job.given.pixels, job.settings.scale
@@ -145,18 +143,6 @@ class EnlargeFace(Face):
 
     def shown(self, job: Job, result: Result) -> str:
         return html.results(result, 0)
-
-    def opening(self, app: AppContext) -> str:
-        return opening(app, ENLARGE)
-
-    def examples(self, app: AppContext) -> gr.HTML:
-        tiles = examples.picture_strip(
-            examples.SMALL_PHOTOS, "Or enlarge an example", "Enlarge example", "vf-try-enlarge"
-        )
-        return html_block(tiles, js_on_load=ON_CLICK)
-
-    def example(self, index: int) -> Path:
-        return examples.picture_file(examples.SMALL_PHOTOS, index)
 
     def picked(self, result: Result, index: int) -> str:
         return html.results(result, index)

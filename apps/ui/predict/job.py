@@ -24,7 +24,6 @@ from ..shared.context import AppContext, to_gradio_error
 from ..shared.events import FOLLOW_LINK, ON_CLICK, QUICK, html_block
 from ..shared.faces import SETTINGS, Face, Job
 from ..shared.html import ExampleTile, download_link, example_strip
-from ..shared.opening import PREDICT, opening
 from ..shared.storage import still_there
 from . import html
 
@@ -279,9 +278,6 @@ class PredictFace(Face):
         futures, truth = self.futures(job), self.truth(job)
         real = truth[-1] if len(truth) == result.frames else np.full_like(futures[0, 0], UNKNOWN)
         return html.player(result, futures[:, -1], mean_frames(futures[:, -1:])[0], real)
-
-    def opening(self, app: AppContext) -> str:
-        return opening(app, PREDICT)
 
     def examples(self, app: AppContext) -> gr.HTML:
         clips = examples.clips_for(app.models.names(*self.families))

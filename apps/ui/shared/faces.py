@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -26,8 +26,11 @@ from vflow.registry import Command, Family, families, further, resolve
 
 from . import checks, html
 from .context import AppContext, settings_text
+from .events import ON_CLICK, html_block
+from .examples import picture_file, picture_strip
 from .html import reduced
 from .jobs import Clock
+from .opening import OPENINGS, opening
 from .storage import free_name, still_there
 from .turns import work_time
 
@@ -146,7 +149,7 @@ class Face:
         most: inputs at once. added: what to add where there is none. gone: said of a result that was cleared.
         limited_by: setting with choices that says how many pixels of a photo the page takes; a larger one can
             be reduced, or an area of it chosen.
-        details: further sentences of the endpoint's help.
+        details: further sentences of the endpoint's help. pictures: examples, title → file of apps/examples.
     """
 
     family: Family
@@ -175,6 +178,7 @@ class Face:
     gone: ClassVar[str] = "this result has been cleared from the server; run again"
     limited_by: ClassVar[str] = ""
     details: ClassVar[str] = ""
+    pictures: ClassVar[Mapping[str, str]] = {}
 
     @property
     def command(self) -> Command:
@@ -326,7 +330,7 @@ class Face:
         return self.finish(job, folder)
 
     def reply(self, result: Any, remarks: Sequence[str]) -> Sequence[Any]:
-        """What the endpoint gives for ``outputs``: paths of files, and a report with such inside."""
+        """Reply of the endpoint, an entry for each of ``outputs``: a file, or a report with files inside."""
         return [result.folder / name for name in self.outputs]
 
     def write(self, job: Job, folder: Path) -> None:
@@ -452,7 +456,7 @@ class Face:
 
     def opening(self, app: AppContext) -> str:
         """HTML before the first run."""
-        return self.empty()
+        return opening(app, OPENINGS[self.tab]) if self.tab in OPENINGS else self.empty()
 
     def above(self) -> gr.HTML | None:
         """A line above the results, emptied with them; None: there is none."""
@@ -460,11 +464,13 @@ class Face:
 
     def examples(self, app: AppContext) -> gr.HTML | None:
         """A strip of examples below the upload box."""
-        return None
+        words = f"Or {self.tab} an example", f"{self.tab.capitalize()} example", f"vf-try-{self.tab}"
+        strip = picture_strip(self.pictures, *words)
+        return html_block(strip, js_on_load=ON_CLICK) if self.pictures else None
 
     def example(self, index: int) -> Path:
         """File of an example."""
-        raise NotImplementedError
+        return picture_file(self.pictures, index)
 
     def picked(self, result: Any, index: int) -> str:
         """HTML after a click on a button inside the result, where it ``picks``."""

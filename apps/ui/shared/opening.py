@@ -59,6 +59,10 @@ LAB = Opening(
 )
 
 
+OPENINGS = {each.tab: each for each in (PREDICT, DIGITS, ENLARGE, SURPRISE, COMPRESS)}
+"""Of tabs that are made of a face."""
+
+
 def opening(app: AppContext, which: Opening) -> str:
     """HTML of an opening; opening.js plays it, unless the person prefers less motion."""
     film = examples.copy_to_cache(examples.FOLDER / f"opening-{which.tab}.mp4", app.cache)

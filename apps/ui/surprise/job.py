@@ -28,7 +28,6 @@ from ..shared.events import ON_CLICK, html_block
 from ..shared.faces import SETTINGS, Face, Job
 from ..shared.fit import length_for
 from ..shared.jobs import Clock
-from ..shared.opening import SURPRISE, opening
 from . import examples, html
 
 MAX_FRAMES = 60
@@ -139,9 +138,6 @@ class SurpriseFace(Face):
 
     def shown(self, job: Job, result: Result) -> str:
         return html.player(result)
-
-    def opening(self, app: AppContext) -> str:
-        return opening(app, SURPRISE)
 
     def examples(self, app: AppContext) -> gr.HTML:
         return html_block(examples.strip(app.models.names(*self.families)), js_on_load=ON_CLICK)
