@@ -244,6 +244,8 @@ TWO_QUESTIONS = """() => {
 def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) -> None:
     page_app = opened()
     page = page_app.page
+    example = page.get_by_role("button", name="Forecast from example: Showers over Finland").bounding_box()
+    assert example and 24 <= example["width"] <= 60, "no larger than the others"
     page_app.choose("rain")
     page.get_by_text("Needs the last 4 frames.").wait_for()
     expect(page.get_by_label("number input for Futures (members)")).to_have_value(str(MEMBERS))
