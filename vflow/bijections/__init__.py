@@ -1,109 +1,65 @@
 """Invertible maps and their log-dets."""
 
-from vflow.bijections.actnorm import ActNorm
-from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
-from vflow.bijections.base import Bijection, Chain, Inverse, sum_densities, upsample_density
-from vflow.bijections.batchnorm import BatchNorm
-from vflow.bijections.bumps import RadialBumps
-from vflow.bijections.circle import MobiusSum
-from vflow.bijections.conditional import ConditionalAffine
-from vflow.bijections.copula import GaussianCopula
-from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling, Coupling
-from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
-from vflow.bijections.fold import Fold
-from vflow.bijections.integer_haar import IntegerHaar
-from vflow.bijections.linear import PLU, ActNormLinear, CachedLinear, Invertible1x1
-from vflow.bijections.marginals import ParetoMarginals
-from vflow.bijections.mixture import MixtureCoupling
-from vflow.bijections.monotone import MonotoneNetwork
-from vflow.bijections.permutation import MaskPartition, Permutation
-from vflow.bijections.pixel_map import (
-    BinnedMap,
-    Difference,
-    HistogramMap,
-    PerPixelHistogram,
-    PixelMap,
-    Scaled,
-)
-from vflow.bijections.planar import ParametersFromContext, Planar, Radial
-from vflow.bijections.reshape import ChannelPartition, CheckerboardPartition, Haar, Partition, Squeeze
-from vflow.bijections.residual import ContinuousFlow, Residual
-from vflow.bijections.root import invert_increasing
-from vflow.bijections.sigmoid import SigmoidLayer
-from vflow.bijections.sphere import Rotation, SphereToCylinder
-from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
-from vflow.bijections.tarflow import (
-    CausalLayer,
-    CausalTransformer,
-    Patches,
-    TransformerBlock,
-    TransformerSize,
-)
-from vflow.bijections.vector import VectorBijection
-from vflow.bijections.whitening import Whitening
-
-__all__ = [
-    "PLU",
-    "ActNorm",
-    "ActNormLinear",
-    "AdditiveCoupling",
-    "Affine",
-    "AffineCoupling",
-    "Autoregressive",
-    "BatchNorm",
-    "Bijection",
-    "BinnedMap",
-    "CachedLinear",
-    "CausalLayer",
-    "CausalTransformer",
-    "Chain",
-    "ChannelPartition",
-    "CheckerboardPartition",
-    "ConditionalAffine",
-    "ContinuousFlow",
-    "Coupling",
-    "Difference",
-    "Element",
-    "ElementCoupling",
-    "Elementwise",
-    "Fold",
-    "Gated",
-    "GaussianCopula",
-    "Haar",
-    "HistogramMap",
-    "IntegerHaar",
-    "Inverse",
-    "Invertible1x1",
-    "LogitSpline",
-    "MaskPartition",
-    "MixtureCoupling",
-    "MixtureLogit",
-    "MobiusSum",
-    "MonotoneNetwork",
-    "ParametersFromContext",
-    "ParetoMarginals",
-    "Partition",
-    "Patches",
-    "PerPixelHistogram",
-    "Permutation",
-    "PixelMap",
-    "Planar",
-    "Radial",
-    "RadialBumps",
-    "RationalQuadraticSpline",
-    "Residual",
-    "Rotation",
-    "Scale",
-    "Scaled",
-    "Shift",
-    "SigmoidLayer",
-    "SphereToCylinder",
-    "Squeeze",
-    "TransformerBlock",
-    "TransformerSize",
-    "VectorBijection",
-    "Whitening",
-    "invert_increasing",
-    "sum_densities",
-    "upsample_density",
-]
+from vflow.bijections.actnorm import ActNorm as ActNorm
+from vflow.bijections.autoregressive import Autoregressive as Autoregressive
+from vflow.bijections.autoregressive import ElementCoupling as ElementCoupling
+from vflow.bijections.autoregressive import Elementwise as Elementwise
+from vflow.bijections.base import Bijection as Bijection
+from vflow.bijections.base import Chain as Chain
+from vflow.bijections.base import Inverse as Inverse
+from vflow.bijections.base import sum_densities as sum_densities
+from vflow.bijections.base import upsample_density as upsample_density
+from vflow.bijections.batchnorm import BatchNorm as BatchNorm
+from vflow.bijections.bumps import RadialBumps as RadialBumps
+from vflow.bijections.circle import MobiusSum as MobiusSum
+from vflow.bijections.conditional import ConditionalAffine as ConditionalAffine
+from vflow.bijections.copula import GaussianCopula as GaussianCopula
+from vflow.bijections.coupling import AdditiveCoupling as AdditiveCoupling
+from vflow.bijections.coupling import AffineCoupling as AffineCoupling
+from vflow.bijections.coupling import Coupling as Coupling
+from vflow.bijections.element import Affine as Affine
+from vflow.bijections.element import Element as Element
+from vflow.bijections.element import Gated as Gated
+from vflow.bijections.element import MixtureLogit as MixtureLogit
+from vflow.bijections.element import Scale as Scale
+from vflow.bijections.element import Shift as Shift
+from vflow.bijections.fold import Fold as Fold
+from vflow.bijections.integer_haar import IntegerHaar as IntegerHaar
+from vflow.bijections.linear import PLU as PLU
+from vflow.bijections.linear import ActNormLinear as ActNormLinear
+from vflow.bijections.linear import CachedLinear as CachedLinear
+from vflow.bijections.linear import Invertible1x1 as Invertible1x1
+from vflow.bijections.marginals import ParetoMarginals as ParetoMarginals
+from vflow.bijections.mixture import MixtureCoupling as MixtureCoupling
+from vflow.bijections.monotone import MonotoneNetwork as MonotoneNetwork
+from vflow.bijections.permutation import MaskPartition as MaskPartition
+from vflow.bijections.permutation import Permutation as Permutation
+from vflow.bijections.pixel_map import BinnedMap as BinnedMap
+from vflow.bijections.pixel_map import Difference as Difference
+from vflow.bijections.pixel_map import HistogramMap as HistogramMap
+from vflow.bijections.pixel_map import PerPixelHistogram as PerPixelHistogram
+from vflow.bijections.pixel_map import PixelMap as PixelMap
+from vflow.bijections.pixel_map import Scaled as Scaled
+from vflow.bijections.planar import ParametersFromContext as ParametersFromContext
+from vflow.bijections.planar import Planar as Planar
+from vflow.bijections.planar import Radial as Radial
+from vflow.bijections.reshape import ChannelPartition as ChannelPartition
+from vflow.bijections.reshape import CheckerboardPartition as CheckerboardPartition
+from vflow.bijections.reshape import Haar as Haar
+from vflow.bijections.reshape import Partition as Partition
+from vflow.bijections.reshape import Squeeze as Squeeze
+from vflow.bijections.residual import ContinuousFlow as ContinuousFlow
+from vflow.bijections.residual import Residual as Residual
+from vflow.bijections.root import invert_increasing as invert_increasing
+from vflow.bijections.sigmoid import SigmoidLayer as SigmoidLayer
+from vflow.bijections.sphere import Rotation as Rotation
+from vflow.bijections.sphere import SphereToCylinder as SphereToCylinder
+from vflow.bijections.spline import LogitSpline as LogitSpline
+from vflow.bijections.spline import RationalQuadraticSpline as RationalQuadraticSpline
+from vflow.bijections.tarflow import CausalLayer as CausalLayer
+from vflow.bijections.tarflow import CausalTransformer as CausalTransformer
+from vflow.bijections.tarflow import Patches as Patches
+from vflow.bijections.tarflow import TransformerBlock as TransformerBlock
+from vflow.bijections.tarflow import TransformerSize as TransformerSize
+from vflow.bijections.vector import VectorBijection as VectorBijection
+from vflow.bijections.whitening import Whitening as Whitening

@@ -1,111 +1,55 @@
 """Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
 
-from vflow.config.base import Config, parse, to_yaml
-from vflow.config.codec import (
-    ClipCodecConfig,
-    LatticeConfig,
-    PhotoCodecConfig,
-)
-from vflow.config.density import DensityConfig
-from vflow.config.models import (
-    ActionsConfig,
-    AugmentationConfig,
-    AugmentedVideoFlowConfig,
-    BlockConfig,
-    ClassConditionalConfig,
-    ColorizerConfig,
-    ConvolutionalVideoConfig,
-    DigitsConfig,
-    EncoderConfig,
-    FrameConditionedConfig,
-    FrameConfig,
-    FrameStackConfig,
-    GlowConfig,
-    LatentPriorConfig,
-    LatticePriorConfig,
-    LatticeVideoFlowConfig,
-    LevelNetConfig,
-    ModelConfig,
-    MotionConfig,
-    Noise,
-    NowcastConfig,
-    PatchFlowConfig,
-    PriorConfig,
-    ReferenceVideoFlowConfig,
-    SuperResolutionConfig,
-    TarFlowConfig,
-    VideoConfig,
-    VideoFlowConfig,
-    WaveletPriorConfig,
-)
-from vflow.config.presets import (
-    BestOfConfig,
-    ClassificationConfig,
-    ColorMeanLossConfig,
-    CrpsConfig,
-    DataConfig,
-    DetailMeanConfig,
-    EnergyScoreConfig,
-    LossConfig,
-    Preset,
-    TrainingConfig,
-    load_preset,
-    preset_names,
-)
-from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_names
-
-__all__ = [
-    "ActionsConfig",
-    "AugmentationConfig",
-    "AugmentedVideoFlowConfig",
-    "BestOfConfig",
-    "BlockConfig",
-    "ClassConditionalConfig",
-    "ClassificationConfig",
-    "ClipCodecConfig",
-    "ColorMeanLossConfig",
-    "ColorizerConfig",
-    "Config",
-    "ConvolutionalVideoConfig",
-    "CrpsConfig",
-    "DataConfig",
-    "DensityConfig",
-    "DetailMeanConfig",
-    "DigitsConfig",
-    "EncoderConfig",
-    "EnergyScoreConfig",
-    "Export",
-    "FrameConditionedConfig",
-    "FrameConfig",
-    "FrameStackConfig",
-    "GlowConfig",
-    "LatentPriorConfig",
-    "LatticeConfig",
-    "LatticePriorConfig",
-    "LatticeVideoFlowConfig",
-    "LevelNetConfig",
-    "LossConfig",
-    "ModelConfig",
-    "MotionConfig",
-    "Noise",
-    "NowcastConfig",
-    "PatchFlowConfig",
-    "PhotoCodecConfig",
-    "Preset",
-    "PriorConfig",
-    "Recipe",
-    "ReferenceVideoFlowConfig",
-    "Stage",
-    "SuperResolutionConfig",
-    "TarFlowConfig",
-    "TrainingConfig",
-    "VideoConfig",
-    "VideoFlowConfig",
-    "WaveletPriorConfig",
-    "load_preset",
-    "load_recipe",
-    "parse",
-    "preset_names",
-    "recipe_names",
-    "to_yaml",
-]
+from vflow.config.base import Config as Config
+from vflow.config.base import parse as parse
+from vflow.config.base import to_yaml as to_yaml
+from vflow.config.codec import ClipCodecConfig as ClipCodecConfig
+from vflow.config.codec import LatticeConfig as LatticeConfig
+from vflow.config.codec import PhotoCodecConfig as PhotoCodecConfig
+from vflow.config.density import DensityConfig as DensityConfig
+from vflow.config.models import ActionsConfig as ActionsConfig
+from vflow.config.models import AugmentationConfig as AugmentationConfig
+from vflow.config.models import AugmentedVideoFlowConfig as AugmentedVideoFlowConfig
+from vflow.config.models import BlockConfig as BlockConfig
+from vflow.config.models import ClassConditionalConfig as ClassConditionalConfig
+from vflow.config.models import ColorizerConfig as ColorizerConfig
+from vflow.config.models import ConvolutionalVideoConfig as ConvolutionalVideoConfig
+from vflow.config.models import DigitsConfig as DigitsConfig
+from vflow.config.models import EncoderConfig as EncoderConfig
+from vflow.config.models import FrameConditionedConfig as FrameConditionedConfig
+from vflow.config.models import FrameConfig as FrameConfig
+from vflow.config.models import FrameStackConfig as FrameStackConfig
+from vflow.config.models import GlowConfig as GlowConfig
+from vflow.config.models import LatentPriorConfig as LatentPriorConfig
+from vflow.config.models import LatticePriorConfig as LatticePriorConfig
+from vflow.config.models import LatticeVideoFlowConfig as LatticeVideoFlowConfig
+from vflow.config.models import LevelNetConfig as LevelNetConfig
+from vflow.config.models import ModelConfig as ModelConfig
+from vflow.config.models import MotionConfig as MotionConfig
+from vflow.config.models import Noise as Noise
+from vflow.config.models import NowcastConfig as NowcastConfig
+from vflow.config.models import PatchFlowConfig as PatchFlowConfig
+from vflow.config.models import PriorConfig as PriorConfig
+from vflow.config.models import ReferenceVideoFlowConfig as ReferenceVideoFlowConfig
+from vflow.config.models import SuperResolutionConfig as SuperResolutionConfig
+from vflow.config.models import TarFlowConfig as TarFlowConfig
+from vflow.config.models import VideoConfig as VideoConfig
+from vflow.config.models import VideoFlowConfig as VideoFlowConfig
+from vflow.config.models import WaveletPriorConfig as WaveletPriorConfig
+from vflow.config.presets import BestOfConfig as BestOfConfig
+from vflow.config.presets import ClassificationConfig as ClassificationConfig
+from vflow.config.presets import ColorMeanLossConfig as ColorMeanLossConfig
+from vflow.config.presets import CrpsConfig as CrpsConfig
+from vflow.config.presets import DataConfig as DataConfig
+from vflow.config.presets import DetailMeanConfig as DetailMeanConfig
+from vflow.config.presets import EnergyScoreConfig as EnergyScoreConfig
+from vflow.config.presets import LossConfig as LossConfig
+from vflow.config.presets import Preset as Preset
+from vflow.config.presets import TrainingConfig as TrainingConfig
+from vflow.config.presets import load_preset as load_preset
+from vflow.config.presets import preset_names as preset_names
+from vflow.config.recipes import Export as Export
+from vflow.config.recipes import Recipe as Recipe
+from vflow.config.recipes import Stage as Stage
+from vflow.config.recipes import load_recipe as load_recipe
+from vflow.config.recipes import recipe_names as recipe_names

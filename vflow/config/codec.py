@@ -24,17 +24,18 @@ def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 class LatticeConfig(Config):
     """Networks of a pyramid of lattices."""
 
-    hidden: int = Field(default=48, ge=1, le=64, description="channels of a phase's network")
-    head: int = Field(default=32, ge=1, le=64, description="channels of the head of each colour")
-    mixtures: int = Field(default=3, ge=1, le=8, description="logistics per grey level")
-    levels: int = Field(default=3, ge=1, le=8, description="levels with networks of their own")
-    references: int = Field(default=0, ge=0, le=2, description="frames before, as conditions: 0 or 2")
-    max_displacement: int = Field(
-        default=0,
-        ge=0,
-        le=32,
-        description="pixels by which parts of the frames before may be displaced to match",
-    )
+    hidden: int = Field(default=48, ge=1, le=64)
+    """Channels of a phase's network."""
+    head: int = Field(default=32, ge=1, le=64)
+    """Channels of the head of each colour."""
+    mixtures: int = Field(default=3, ge=1, le=8)
+    """Logistics per grey level."""
+    levels: int = Field(default=3, ge=1, le=8)
+    """Levels with networks of their own."""
+    references: int = Field(default=0, ge=0, le=2)
+    """Frames before, as conditions: 0 or 2."""
+    max_displacement: int = Field(default=0, ge=0, le=32)
+    """Pixels by which parts of the frames before may be displaced to match."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -59,14 +60,12 @@ class PhotoCodecConfig(DiscreteConfig):
     kind: Literal["photo_codec"] = "photo_codec"
     family: ClassVar[Literal["codec"]] = "codec"
     lattice: LatticeConfig = LatticeConfig()
-    direct: LatticeConfig | None = Field(
-        default=None,
-        description="a pyramid of (green, red, blue), for photos that were never JPEG files; "
-        "null: those are coded as rounded (Y, Cb, Cr), and then each pixel among the colours that round so",
-    )
-    crop: int = Field(
-        default=96, ge=8, le=1024, description="side of the squares it is trained on, in pixels"
-    )
+    direct: LatticeConfig | None = None
+    """A pyramid of (green, red, blue), for photos that were never JPEG files; null: those are coded as
+    rounded (Y, Cb, Cr), and then each pixel among the colours that round so.
+    """
+    crop: int = Field(default=96, ge=8, le=1024)
+    """Side of the squares it is trained on, in pixels."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,9 +90,8 @@ class ClipCodecConfig(DiscreteConfig):
     """A share of a batch may have no first frame."""
     first: LatticeConfig = LatticeConfig(hidden=32, head=24)
     following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
-    crop: int = Field(
-        default=64, ge=8, le=1024, description="side of the squares it is trained on, in pixels"
-    )
+    crop: int = Field(default=64, ge=8, le=1024)
+    """Side of the squares it is trained on, in pixels."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

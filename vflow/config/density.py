@@ -72,10 +72,8 @@ class SplineElementConfig(Config):
     bins: int = Field(default=8, ge=2, le=256)
     low: float = -5.0
     high: float = 5.0
-    ends: Literal["linear", "free", "circular"] = Field(
-        default="linear",
-        description="identity outside [low, high]; onto [low, high]; or angles of that period",
-    )
+    ends: Literal["linear", "free", "circular"] = "linear"
+    """Identity outside [low, high]; onto [low, high]; or angles of that period."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -155,16 +153,14 @@ class AutoregressiveLayer(Config):
 
     kind: Literal["autoregressive"] = "autoregressive"
     element: ElementConfig = AffineElementConfig()
-    network: Literal["made", "rnade"] = Field(
-        default="made", description="rnade: one hidden layer, tied weights"
-    )
+    network: Literal["made", "rnade"] = "made"
+    """``rnade``: one hidden layer, tied weights."""
     hidden: tuple[Width, ...] = (64, 64)
     activation: Activation = "relu"
-    periodic: bool = Field(default=False, description="elements are angles")
-    degrees: Literal["cyclic", "spread"] = Field(
-        default="cyclic",
-        description="what hidden units fewer than the elements read: spread: all; cyclic: the first of them",
-    )
+    periodic: bool = False
+    """True if elements are angles."""
+    degrees: Literal["cyclic", "spread"] = "cyclic"
+    """Elements that hidden units read where these are fewer; spread: all; cyclic: the first of them."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -179,7 +175,8 @@ class TransformerLayer(Config):
     kind: Literal["transformer"] = "transformer"
     element: ElementConfig = AffineElementConfig()
     hidden: Width = 32
-    depth: int = Field(default=2, ge=1, le=64, description="layers of the transformer")
+    depth: int = Field(default=2, ge=1, le=64)
+    """Layers of the transformer."""
     heads: int = Field(default=2, ge=1, le=64)
 
     @model_validator(mode="after")
@@ -194,14 +191,14 @@ class CouplingLayer(Config):
 
     kind: Literal["coupling"] = "coupling"
     element: ElementConfig = AffineElementConfig()
-    keep: Literal["even", "odd", "first", "last"] = Field(
-        default="even", description="elements that stay: every other one, or the first or last half"
-    )
+    keep: Literal["even", "odd", "first", "last"] = "even"
+    """Elements that stay: every other one, or the first or last half."""
     hidden: tuple[Width, ...] = (64, 64)
     activation: Activation = "relu"
     weight_norm: bool = False
     residual: bool = False
-    periodic: bool = Field(default=False, description="the elements that stay are angles")
+    periodic: bool = False
+    """True if the elements that stay are angles."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -237,7 +234,8 @@ class ResidualLayer(Config):
 
     kind: Literal["residual"] = "residual"
     hidden: tuple[Width, ...] = Field(default=(64, 64), min_length=1)
-    lipschitz: float = Field(default=0.97, gt=0, lt=1, description="bound of how fast g changes")
+    lipschitz: float = Field(default=0.97, gt=0, lt=1)
+    """Bound of how fast g changes."""
 
 
 class ContinuousLayer(Config):
@@ -245,7 +243,8 @@ class ContinuousLayer(Config):
 
     kind: Literal["continuous"] = "continuous"
     hidden: tuple[Width, ...] = Field(default=(64, 64), min_length=1)
-    steps: int = Field(default=8, ge=1, le=1000, description="from t = 0 to 1; more let v change faster")
+    steps: int = Field(default=8, ge=1, le=1000)
+    """Steps from t = 0 to 1; more let v change faster."""
 
 
 class BumpsLayer(Config):
@@ -359,12 +358,12 @@ class Column(Config):
     """Column of a table."""
 
     name: str = Field(max_length=1000)
-    kind: ColumnKind = Field(
-        default="number",
-        description="whole: whole numbers, to which noise of [0, 1) is added, so that they have a density; "
-        "binary: 0 and 1 alone, likewise",
-    )
-    condition: bool = Field(default=False, description="given, not modelled")
+    kind: ColumnKind = "number"
+    """``whole``: whole numbers, to which noise of [0, 1) is added, so that they have a density; ``binary``: 0
+    and 1 alone, likewise.
+    """
+    condition: bool = False
+    """True if it is given, not modelled."""
 
 
 class DensityConfig(Config):
@@ -374,21 +373,21 @@ class DensityConfig(Config):
     leaves_parts_out: ClassVar[bool] = False
     temperature: ClassVar[float] = 1.0
     kind: Literal["density"] = "density"
-    dim: int = Field(default=2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
-    features: int = Field(default=0, ge=0, le=4096, description="elements of a condition; 0 for none")
+    dim: int = Field(default=2, ge=1, le=4096)
+    """Elements of a vector; 3 on the sphere."""
+    features: int = Field(default=0, ge=0, le=4096)
+    """Elements of a condition; 0 for none."""
     base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
-    columns: tuple[Column, ...] = Field(
-        default=(),
-        description="of the table that it was trained on, in its order, conditions included; two on a sphere "
-        "are latitude and longitude in degrees",
-    )
-    defensive: bool = Field(
-        default=False,
-        description="the layers see points whitened by their shrunk covariance, and a share of the density "
-        "stays the normal one that this makes: for tables of few rows (vflow/models/defensive.py); with a "
-        "condition whitened by regression on it, and no share",
-    )
+    columns: tuple[Column, ...] = ()
+    """Columns of the table that it was trained on, in its order, conditions included; two on a sphere are
+    latitude and longitude in degrees.
+    """
+    defensive: bool = False
+    """The layers see points whitened by their shrunk covariance, and a share of the density stays the normal
+    one that this makes: for tables of few rows (vflow/models/defensive.py); with a condition whitened by
+    regression on it, and no share.
+    """
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")

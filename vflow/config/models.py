@@ -45,25 +45,20 @@ class FrameConfig(Config):
 class GlowConfig(FrameConfig):
     """Multi-scale Glow of one image: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018)."""
 
-    depth: tuple[Depth, ...] = Field(
-        default=(8, 8, 8), description="flow steps per level, fine to coarse; 0: squeeze and split alone"
-    )
-    hidden: tuple[Count, ...] = Field(default=(128, 128, 128), description="conditioner width per level")
+    depth: tuple[Depth, ...] = (8, 8, 8)
+    """Flow steps per level, fine to coarse; 0: squeeze and split alone."""
+    hidden: tuple[Count, ...] = (128, 128, 128)
+    """Conditioner width per level."""
     coupling: Literal["affine", "additive", "mixture"] = "affine"
-    mixtures: int = Field(default=4, ge=1, le=32, description="components of a mixture coupling")
+    mixtures: int = Field(default=4, ge=1, le=32)
+    """Components of a mixture coupling."""
     activation: Literal["relu", "gatu"] = "relu"
-    start: Literal["random", "haar"] = Field(
-        default="random",
-        description="1×1 convolutions: random rotations, or a Haar transform, whose means pass upward",
-    )
-    split: Literal["half", "quarter"] = Field(
-        default="half",
-        description="share of a level's channels that passes upward: the last half, or the first quarter",
-    )
-    memory: Literal["plain", "recompute"] = Field(
-        default="plain",
-        description="activations: kept for the gradient, or recomputed from outputs by inversion",
-    )
+    start: Literal["random", "haar"] = "random"
+    """1×1 convolutions: random rotations, or a Haar transform, whose means pass upward."""
+    split: Literal["half", "quarter"] = "half"
+    """Share of a level's channels that passes upward: the last half, or the first quarter."""
+    memory: Literal["plain", "recompute"] = "plain"
+    """Activations: kept for the gradient, or recomputed from outputs by inversion."""
 
     @property
     def levels(self) -> int:
@@ -87,9 +82,8 @@ class PriorConfig(Config):
     """Temporal prior: a 3-D residual network over the window of past frames, per level."""
 
     blocks: int = Field(default=1, ge=1, le=32)
-    hidden: Count | tuple[Count, ...] = Field(
-        default=32, description="channels of the network: of all levels, or one per level, fine to coarse"
-    )
+    hidden: Count | tuple[Count, ...] = 32
+    """Channels of the network: of all levels, or one per level, fine to coarse."""
     dilations: tuple[Count, ...] = (1, 2, 4)
 
     def hidden_at(self, level: int) -> int:
@@ -100,10 +94,10 @@ class PriorConfig(Config):
 class LatentPriorConfig(PriorConfig):
     """Temporal prior over past latents, as in the paper."""
 
-    skip: bool = Field(default=True, description="add the latent of the frame before to the mean")
-    mixtures: int = Field(
-        default=1, ge=1, le=32, description="normals whose mixture each element of a latent has"
-    )
+    skip: bool = True
+    """True if the latent of the frame before is added to the mean."""
+    mixtures: int = Field(default=1, ge=1, le=32)
+    """Normals whose mixture each element of a latent has."""
 
 
 def _kind(default: str) -> Discriminator:
@@ -121,23 +115,20 @@ class LatticePriorConfig(Config):
     kind: Literal["lattice"] = "lattice"
 
     hidden: int = Field(default=64, ge=1, le=2048)
-    dilations: tuple[Count, ...] = Field(default=(1, 2, 1, 2), description="of the network's residual blocks")
-    cell: Literal[1, 2, 4, 8] = Field(
-        default=4, description="side of the cells that the network sees, in pixels"
-    )
-    step: int = Field(
-        default=4, ge=1, le=8, description="pixels from one displacement of the newest latents to the next"
-    )
-    radius: int = Field(
-        default=1, ge=0, le=8, description="steps by which they are displaced at most, along each axis"
-    )
-    reach: int = Field(default=6, ge=0, le=32, description="cells around one that vote on its displacement")
-    coarsest: Literal[8, 16, 32, 64] = Field(default=32, description="stride of the first lattice, in pixels")
-    separate: int = Field(
-        default=8,
-        ge=1,
-        description="on lattices of larger strides the first channel is coded before the others",
-    )
+    dilations: tuple[Count, ...] = (1, 2, 1, 2)
+    """Dilations of the network's residual blocks."""
+    cell: Literal[1, 2, 4, 8] = 4
+    """Side of the cells that the network sees, in pixels."""
+    step: int = Field(default=4, ge=1, le=8)
+    """Pixels from one displacement of the newest latents to the next."""
+    radius: int = Field(default=1, ge=0, le=8)
+    """Steps by which they are displaced at most, along each axis."""
+    reach: int = Field(default=6, ge=0, le=32)
+    """Cells around one that vote on its displacement."""
+    coarsest: Literal[8, 16, 32, 64] = 32
+    """Stride of the first lattice, in pixels."""
+    separate: int = Field(default=8, ge=1)
+    """On lattices of larger strides the first channel is coded before the others."""
 
     @property
     def multiple(self) -> int:
@@ -149,43 +140,32 @@ class WaveletPriorConfig(Config):
     """Prior over integer wavelets of a frame, coded coarse to fine given past frames."""
 
     kind: Literal["wavelet"] = "wavelet"
-    hidden: tuple[Count, ...] = Field(
-        default=(64, 64, 96, 96, 96),
-        min_length=1,
-        max_length=8,
-        description="channels per level, fine to coarse",
-    )
-    dilations: tuple[tuple[Count, ...], ...] = Field(
-        default=((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)),
-        description="of each level's residual blocks",
-    )
-    encoder: tuple[Count, ...] | None = Field(
-        default=None,
-        description="channels per level of features of past frames that all levels share, up from the finest "
-        "and down again; none: a level sees its own wavelets of past frames alone",
-    )
-    step: int = Field(
-        default=1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
-    )
-    radius: int = Field(
-        default=3, ge=0, le=8, description="steps by which it is displaced at most, along each axis"
-    )
-    far: tuple[Pixels, Pixels] = Field(
-        default=(0, 0), description="rows and columns by which it is displaced as well, beyond the radius"
-    )
-    extrapolated: bool = Field(
-        default=False,
-        description="the newest frame, moved on along its optical flow, is among the displaced ones; "
-        "needs frames of 16×16 pixels or more",
-    )
-    reach: int = Field(default=2, ge=0, le=32, description="blocks around one that vote on its displacement")
-    parts: int = Field(
-        default=8,
-        ge=2,
-        description="blocks of so many pixels a side and more go in four parts, as the means do",
-    )
-    unit: float = Field(default=8.0, gt=0, le=256, description="of latents in the network, in grey levels")
-    components: int = Field(default=3, ge=1, le=16, description="of a mixture around the mean")
+    hidden: tuple[Count, ...] = Field(default=(64, 64, 96, 96, 96), min_length=1, max_length=8)
+    """Channels per level, fine to coarse."""
+    dilations: tuple[tuple[Count, ...], ...] = ((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1))
+    """Dilations of each level's residual blocks."""
+    encoder: tuple[Count, ...] | None = None
+    """Channels per level of features of past frames that all levels share, up from the finest and down again;
+    none: a level sees its own wavelets of past frames alone.
+    """
+    step: int = Field(default=1, ge=1, le=8)
+    """Pixels from one displacement of the newest frame to the next."""
+    radius: int = Field(default=3, ge=0, le=8)
+    """Steps by which it is displaced at most, along each axis."""
+    far: tuple[Pixels, Pixels] = (0, 0)
+    """Rows and columns by which it is displaced as well, beyond the radius."""
+    extrapolated: bool = False
+    """The newest frame, moved on along its optical flow, is among the displaced ones; needs frames of 16×16
+    pixels or more.
+    """
+    reach: int = Field(default=2, ge=0, le=32)
+    """Blocks around one that vote on its displacement."""
+    parts: int = Field(default=8, ge=2)
+    """Blocks of so many pixels a side and more go in four parts, as the means do."""
+    unit: float = Field(default=8.0, gt=0, le=256)
+    """Unit of latents in the network, in grey levels."""
+    components: int = Field(default=3, ge=1, le=16)
+    """Components of a mixture around the mean."""
 
     @property
     def levels(self) -> int:
@@ -208,11 +188,16 @@ class WaveletPriorConfig(Config):
 class ActionsConfig(Config):
     """Numbers that come with each frame of a clip, and the network that reads them."""
 
-    size: int = Field(ge=1, le=1024, description="numbers to a frame")
-    names: tuple[str, ...] = Field(default=(), description="of these, with their units")
-    hidden: Count = Field(default=128, description="units of its two hidden layers")
-    channels: Count = Field(default=32, description="features that each level sees of them")
-    grid: int = Field(default=8, ge=1, le=64, description="rows and columns of cells that have such features")
+    size: int = Field(ge=1, le=1024)
+    """Numbers to a frame."""
+    names: tuple[str, ...] = ()
+    """Their names, with their units."""
+    hidden: Count = 128
+    """Units of its two hidden layers."""
+    channels: Count = 32
+    """Features that each level sees of them."""
+    grid: int = Field(default=8, ge=1, le=64)
+    """Rows and columns of cells that have such features."""
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -224,31 +209,33 @@ class ActionsConfig(Config):
 class EncoderConfig(Config):
     """Pyramid of features of an image, for couplings and priors."""
 
-    hidden: tuple[Count, ...] = Field(default=(48, 64, 96), description="channels per level, fine to coarse")
-    blocks: int = Field(default=2, ge=1, le=16, description="residual blocks per level")
+    hidden: tuple[Count, ...] = (48, 64, 96)
+    """Channels per level, fine to coarse."""
+    blocks: int = Field(default=2, ge=1, le=16)
+    """Residual blocks per level."""
 
 
 class MotionConfig(Config):
     """Reference frame: the last one, displaced as a whole."""
 
     kind: Literal["motion"] = "motion"
-    max_displacement: int = Field(default=5, ge=1, le=8, description="pixels per frame along each axis")
+    max_displacement: int = Field(default=5, ge=1, le=8)
+    """Pixels per frame along each axis."""
 
 
 class AugmentationConfig(Config):
     """Augmented dimensions of a frame, from which and the past its reference frame is predicted."""
 
-    size: int = Field(default=16, ge=1, le=256, description="numbers per frame that a network reads from it")
-    hidden: tuple[Count, ...] = Field(default=(16, 32, 48), description="channels per level, fine to coarse")
-    weight: float = Field(
-        default=0.1, gt=0, description="nats per grey level of the prediction's error, in training"
-    )
-    num_parts: int = Field(
-        default=0, ge=0, le=8, description="parts of the last frame, each displaced as a whole"
-    )
-    max_displacement: int = Field(
-        default=5, ge=1, le=8, description="pixels per frame of a part, along each axis"
-    )
+    size: int = Field(default=16, ge=1, le=256)
+    """Numbers per frame that a network reads from it."""
+    hidden: tuple[Count, ...] = (16, 32, 48)
+    """Channels per level, fine to coarse."""
+    weight: float = Field(default=0.1, gt=0)
+    """Nats per grey level of the prediction's error, in training."""
+    num_parts: int = Field(default=0, ge=0, le=8)
+    """Parts of the last frame, each displaced as a whole."""
+    max_displacement: int = Field(default=5, ge=1, le=8)
+    """Pixels per frame of a part, along each axis."""
 
     @property
     def dimensions(self) -> int:
@@ -268,30 +255,22 @@ class VideoConfig(Config):
     kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig | LatticePriorConfig | WaveletPriorConfig = PriorConfig()
-    context: int = Field(
-        default=2, ge=1, le=16, description="window: past frames that the next one may depend on"
-    )
-    min_context: int = Field(
-        default=1, ge=1, le=16, description="frames needed before the first that is predicted"
-    )
-    noise: Noise | Literal["conditional"] = Field(
-        default="uniform",
-        description="dequantisation q(u | x): uniform or Gaussian in the bin, a learned flow, or a learned "
-        "Gaussian given the frame before as well",
-    )
-    pixel_map: Literal["scaled", "marginal", "conditional"] = Field(
-        default="scaled",
-        description="elementwise map: x/256 − ½, CDF of training values, or CDF given the reference pixel",
-    )
-    count_exponent: float = Field(
-        default=0.25, gt=0, le=1, description="of the counts that the CDF is made from"
-    )
-    fps: float = Field(
-        default=10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled"
-    )
-    actions: ActionsConfig | None = Field(
-        default=None, description="numbers that frames are drawn given; null: none (wavelet priors alone)"
-    )
+    context: int = Field(default=2, ge=1, le=16)
+    """Window: past frames that the next one may depend on."""
+    min_context: int = Field(default=1, ge=1, le=16)
+    """Frames needed before the first that is predicted."""
+    noise: Noise | Literal["conditional"] = "uniform"
+    """Dequantisation q(u | x): uniform or Gaussian in the bin, a learned flow, or a learned Gaussian given
+    the frame before as well.
+    """
+    pixel_map: Literal["scaled", "marginal", "conditional"] = "scaled"
+    """Elementwise map: x/256 − ½, CDF of training values, or CDF given the reference pixel."""
+    count_exponent: float = Field(default=0.25, gt=0, le=1)
+    """Exponent of the counts that the CDF is made from."""
+    fps: float = Field(default=10.0, gt=0, le=1000)
+    """Frames per second; clips with a rate are resampled."""
+    actions: ActionsConfig | None = None
+    """Numbers that frames are drawn given; null: none (wavelet priors alone)."""
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 
@@ -320,10 +299,8 @@ class VideoConfig(Config):
 class ConvolutionalVideoConfig(VideoConfig):
     """Entries of video models that may take frames of any size."""
 
-    largest_side: int = Field(
-        default=0, ge=0, le=1024,
-        description="frames from the trained size up to so many pixels a side keep their size; 0: none do",
-    )  # fmt: skip
+    largest_side: int = Field(default=0, ge=0, le=1024)
+    """Frames from the trained size up to so many pixels a side keep their size; 0: none do."""
 
     def keeps_size(self, height: int, width: int) -> bool:
         sides, trained = (height, width), (self.glow.height, self.glow.width)
@@ -335,9 +312,8 @@ class VideoFlowConfig(ConvolutionalVideoConfig):
 
     kind: Literal["videoflow"] = "videoflow"
     prior: LatentPriorConfig = LatentPriorConfig()
-    pixel_map: Literal["scaled", "marginal"] = Field(
-        default="scaled", description="elementwise map: x/256 − ½, or the CDF of training values"
-    )
+    pixel_map: Literal["scaled", "marginal"] = "scaled"
+    """Elementwise map: x/256 − ½, or the CDF of training values."""
 
 
 class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
@@ -350,12 +326,10 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
         Annotated[LatticePriorConfig, Tag("lattice")] | Annotated[WaveletPriorConfig, Tag("wavelet")],
         _kind("lattice"),
     ] = LatticePriorConfig()
-    noise: Literal["uniform"] = Field(
-        default="uniform", description="where a frame is encoded with noise; the likelihood is exact without"
-    )
-    pixel_map: Literal["marginal"] = Field(
-        default="marginal", description="of a lattice prior; wavelets are of grey levels"
-    )
+    noise: Literal["uniform"] = "uniform"
+    """Dequantisation where a frame is encoded with noise; the likelihood is exact without."""
+    pixel_map: Literal["marginal"] = "marginal"
+    """Elementwise map of a lattice prior; wavelets are of grey levels."""
 
     @model_validator(mode="after")
     def _check_cells(self) -> Self:
@@ -373,11 +347,11 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
 class FrameEncodingConfig(VideoConfig):
     """Entries of video models whose couplings and prior see features of past frames."""
 
-    noise: Noise = Field(default="uniform", description="dequantisation, without what sees the frame before")
+    noise: Noise = "uniform"
+    """Dequantisation, without what sees the frame before."""
     prior: PriorConfig = PriorConfig()
-    encoder: EncoderConfig = Field(
-        default=EncoderConfig(), description="features of past frames, one entry per level"
-    )
+    encoder: EncoderConfig = EncoderConfig()
+    """Features of past frames, one entry per level."""
 
     @model_validator(mode="after")
     def _check_encoder(self) -> Self:
@@ -429,13 +403,13 @@ class ClassConditionalConfig(Config):
     rows: ClassVar[int] = 8  # digits of a chunk
     kind: str
     glow: FrameConfig
-    classes: int = Field(default=10, ge=1, le=1000, description="1: no classes are told apart")
+    classes: int = Field(default=10, ge=1, le=1000)
+    """Number of classes; 1: none are told apart."""
     noise: Noise = "learned"
-    pixel_map: Literal["scaled", "per_pixel"] = Field(
-        default="per_pixel",
-        description="elementwise map: x/256 − ½, or the CDF of training values at each position",
-    )
-    temperature: float = Field(default=1.0, ge=0, le=2, description="suggested temperature of samples")
+    pixel_map: Literal["scaled", "per_pixel"] = "per_pixel"
+    """Elementwise map: x/256 − ½, or the CDF of training values at each position."""
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    """Suggested temperature of samples."""
     validation_bits: ValidationBits = None
 
     @property
@@ -449,14 +423,12 @@ class DigitsConfig(ClassConditionalConfig):
 
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
-    steps: Literal["glow", "realnvp"] = Field(
-        default="glow",
-        description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
-        "with batch norm and a residual network with weight norm",
-    )
-    condition: tuple[Count, ...] = Field(
-        default=(16, 32), description="features of the label per level, fine to coarse"
-    )
+    steps: Literal["glow", "realnvp"] = "glow"
+    """Flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each with batch norm
+    and a residual network with weight norm.
+    """
+    condition: tuple[Count, ...] = (16, 32)
+    """Features of the label per level, fine to coarse."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -474,15 +446,15 @@ class DigitsConfig(ClassConditionalConfig):
 class BlockConfig(Config):
     """Networks of one block, and what they give parameters to."""
 
-    layers: Depth = Field(default=2, description="of the causal transformer over patches")
-    hidden: Count = Field(default=64, description="channels of a patch")
+    layers: Depth = 2
+    """Layers of the causal transformer over patches."""
+    hidden: Count = 64
+    """Channels of a patch."""
     heads: Count = 4
-    head: Annotated[int, Field(ge=0, le=2048)] = Field(
-        default=96, description="units of a masked network for dependence within a patch; 0: there is none"
-    )
-    element: Literal["affine", "spline"] = Field(
-        default="affine", description="function of each number, given those before it"
-    )
+    head: Annotated[int, Field(ge=0, le=2048)] = 96
+    """Units of a masked network for dependence within a patch; 0: there is none."""
+    element: Literal["affine", "spline"] = "affine"
+    """Function of each number, given those before it."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -497,14 +469,12 @@ class PatchFlowConfig(FrameConfig):
     channels: int = Field(default=1, ge=1, le=3)
     height: int = Field(default=28, ge=1, le=1024)
     width: int = Field(default=28, ge=1, le=1024)
-    patch: int = Field(default=2, ge=1, le=64, description="side of a patch, in pixels")
-    window: int = Field(
-        default=2, ge=0, le=8,
-        description="patches around one, of those before it, that enter its token; 0: the last one alone",
-    )  # fmt: skip
-    blocks: tuple[BlockConfig, ...] = Field(
-        default=(BlockConfig(),) * 4, min_length=1, max_length=64, description="from data to latents"
-    )
+    patch: int = Field(default=2, ge=1, le=64)
+    """Side of a patch, in pixels."""
+    window: int = Field(default=2, ge=0, le=8)
+    """Patches around one, of those before it, that enter its token; 0: the last one alone."""
+    blocks: tuple[BlockConfig, ...] = Field(default=(BlockConfig(),) * 4, min_length=1, max_length=64)
+    """From data to latents."""
 
     @property
     def levels(self) -> int:
@@ -527,14 +497,12 @@ class TarFlowConfig(ClassConditionalConfig):
     rows: ClassVar[int] = 32  # a pass for each patch costs little more for many
     kind: Literal["tarflow"] = "tarflow"
     glow: PatchFlowConfig = PatchFlowConfig()
-    condition: Count = Field(default=32, description="features of the label at each patch")
-    label_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of training images without their label: for guidance"
-    )
-    augmentation: float = Field(
-        default=0.0, ge=0, le=64,
-        description="standard deviation of Gaussian noise beyond the bin, in place of noise, in grey levels",
-    )  # fmt: skip
+    condition: Count = 32
+    """Features of the label at each patch."""
+    label_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training images without their label: for guidance."""
+    augmentation: float = Field(default=0.0, ge=0, le=64)
+    """Standard deviation of Gaussian noise beyond the bin, in place of noise, in grey levels."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -546,14 +514,12 @@ class TarFlowConfig(ClassConditionalConfig):
 class LevelNetConfig(Config):
     """Networks that predict a wavelet level's details given features and what coarser levels have drawn."""
 
-    hidden: tuple[Count, ...] = Field(
-        default=(64, 96, 128, 128, 128, 128),
-        description="channels per level, fine to coarse, and of the mean colour",
-    )
-    blocks: int = Field(default=1, ge=1, le=16, description="residual blocks per level")
-    attention: int = Field(
-        default=8, ge=0, le=32, description="largest side of grids with self-attention; 0: none"
-    )
+    hidden: tuple[Count, ...] = (64, 96, 128, 128, 128, 128)
+    """Channels per level, fine to coarse, and of the mean colour."""
+    blocks: int = Field(default=1, ge=1, le=16)
+    """Residual blocks per level."""
+    attention: int = Field(default=8, ge=0, le=32)
+    """Largest side of grids with self-attention; 0: none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -576,37 +542,24 @@ class ColorizerConfig(Config):
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
-    backbone: bool = Field(
-        default=False, description="features of a pretrained EfficientNet-Lite0 join those of L"
-    )
-    color_mean: tuple[Count, ...] | None = Field(
-        default=None,
-        description="a predicted mean is subtracted from the colours: channels per level, fine to coarse",
-    )
-    level_net: LevelNetConfig | None = Field(
-        default=None,
-        description="means and scales of each level's details are predicted given the levels above",
-    )
-    flip_tta: bool = Field(
-        default=False,
-        description="color_mean is averaged over the photo and its mirror image (test-time augmentation)",
-    )
-    scale_tta: bool = Field(
-        default=False,
-        description="the backbone sees the photo at twice the resolution of L as well, and the mean of both "
-        "views' features is taken (test-time augmentation)",
-    )
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of L's feature maps dropped in training"
-    )
+    backbone: bool = False
+    """Features of a pretrained EfficientNet-Lite0 join those of L."""
+    color_mean: tuple[Count, ...] | None = None
+    """A predicted mean is subtracted from the colours: channels per level, fine to coarse."""
+    level_net: LevelNetConfig | None = None
+    """Means and scales of each level's details are predicted given the levels above."""
+    flip_tta: bool = False
+    """Color_mean is averaged over the photo and its mirror image (test-time augmentation)."""
+    scale_tta: bool = False
+    """The backbone sees the photo at twice the resolution of L as well, and the mean of both views' features
+    is taken (test-time augmentation).
+    """
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of L's feature maps dropped in training."""
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: Temperature = 1.0
-    vividness: float = Field(
-        default=1.2,
-        ge=0,
-        le=10,
-        description="the first colouring is near the mean of all, its colours times this",
-    )
+    vividness: float = Field(default=1.2, ge=0, le=10)
+    """The first colouring is near the mean of all, its colours times this."""
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
@@ -639,19 +592,15 @@ class SuperResolutionConfig(Config):
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["super_resolution"] = "super_resolution"
     glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
-    condition: EncoderConfig = Field(
-        default=EncoderConfig(hidden=(48,), blocks=4), description="residual network over the small photo"
-    )
-    features: Count = Field(default=16, description="channels of the condition that couplings and prior see")
-    conditioned: bool = Field(
-        default=True,
-        description="false: all parts see zeros in place of the small photo, to measure what it tells",
-    )
+    condition: EncoderConfig = EncoderConfig(hidden=(48,), blocks=4)
+    """Residual network over the small photo."""
+    features: Count = 16
+    """Channels of the condition that couplings and prior see."""
+    conditioned: bool = True
+    """False: all parts see zeros in place of the small photo, to measure what it tells."""
     temperature: Temperature = 1.0
-    interval: float | None = Field(
-        default=None, gt=0,
-        description="r of a pixel's 90% interval m ± r s, m the mean of eight variants, s their deviation",
-    )  # fmt: skip
+    interval: float | None = Field(default=None, gt=0)
+    """R of a pixel's 90% interval m ± r s, m the mean of eight variants, s their deviation."""
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
@@ -675,10 +624,10 @@ class FrameStackConfig(GlowConfig):
     channels: int = Field(default=6, ge=2, le=32)
     height: int = Field(default=128, ge=1, le=1024)
     width: int = Field(default=128, ge=1, le=1024)
-    depth: tuple[Count, ...] = Field(
-        default=(1, 2, 2, 3, 3), description="flow steps per level, fine to coarse"
-    )
-    hidden: tuple[Count, ...] = Field(default=(24, 32, 48, 48, 48), description="conditioner width per level")
+    depth: tuple[Count, ...] = (1, 2, 2, 3, 3)
+    """Flow steps per level, fine to coarse."""
+    hidden: tuple[Count, ...] = (24, 32, 48, 48, 48)
+    """Conditioner width per level."""
 
 
 class NowcastConfig(Config):
@@ -692,22 +641,20 @@ class NowcastConfig(Config):
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["nowcast"] = "nowcast"
     glow: FrameStackConfig = FrameStackConfig()
-    context: int = Field(default=4, ge=2, le=16, description="given frames")
-    minutes: float = Field(default=5.0, gt=0, description="between frames")
-    fps: float = Field(default=4.0, gt=0, le=1000, description="frames per second of previews")
+    context: int = Field(default=4, ge=2, le=16)
+    """Given frames."""
+    minutes: float = Field(default=5.0, gt=0)
+    """Between frames."""
+    fps: float = Field(default=4.0, gt=0, le=1000)
+    """Frames per second of previews."""
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 64, 64), blocks=1)
-    features: tuple[Count, ...] = Field(
-        default=(16, 24, 32, 32, 32),
-        description="channels that couplings and priors see of the condition, per level",
-    )
+    features: tuple[Count, ...] = (16, 24, 32, 32, 32)
+    """Channels that couplings and priors see of the condition, per level."""
     noise_hidden: Count = 32
-    bound_radius: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        description="pixels around one within which the given frames' highest rate bounds that of samples; "
-        "0: there is no bound",
-    )
+    bound_radius: int = Field(default=0, ge=0, le=256)
+    """Pixels around one within which the given frames' highest rate bounds that of samples; 0: there is no
+    bound.
+    """
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 

@@ -26,31 +26,24 @@ class DataConfig(Config):
         "shapes", "moving-digits", "moving-photos", "video-folder", "bair", "digits", "photos", "rain",
         "points",
     ] = "shapes"  # fmt: skip
-    path: str | None = Field(
-        default=None, description="folder; points: a file, or a density's or an energy's name"
-    )
-    frames: int = Field(default=5, ge=2, le=64, description="frames per training example, context included")
-    corruption: float = Field(
-        default=0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
-    )
-    action_dropout: float = Field(
-        default=0.25,
-        ge=0,
-        le=1,
-        description="share of the examples that come without their actions",
-    )
-    drop_missing: bool = Field(default=False, description="points: leave rows with missing cells out")
-    held_out_files: int | None = Field(default=None, ge=1, description="clips kept for validation; null: 5%")
-    held_out_events: tuple[str, ...] = Field(
-        default=(), description="rain: files kept for validation, without .npz"
-    )
-    crop: bool = Field(
-        default=True,
-        description="photos are cut at random in training; false: their central squares, as they are",
-    )
-    shift: int = Field(
-        default=0, ge=0, le=4, description="digits are moved by up to so many pixels in training"
-    )
+    path: str | None = None
+    """Folder; points: a file, or a density's or an energy's name."""
+    frames: int = Field(default=5, ge=2, le=64)
+    """Frames per training example, context included."""
+    corruption: float = Field(default=0.0, ge=0, le=1)
+    """Share of training examples whose past frames get stray pixels."""
+    action_dropout: float = Field(default=0.25, ge=0, le=1)
+    """Share of the examples that come without their actions."""
+    drop_missing: bool = False
+    """Points: True if rows with missing cells are left out."""
+    held_out_files: int | None = Field(default=None, ge=1)
+    """Clips kept for validation; null: 5%."""
+    held_out_events: tuple[str, ...] = ()
+    """Rain: files kept for validation, without .npz."""
+    crop: bool = True
+    """Photos are cut at random in training; false: their central squares, as they are."""
+    shift: int = Field(default=0, ge=0, le=4)
+    """Digits are moved by up to so many pixels in training."""
 
 
 class AuxiliaryLossConfig(Config):
@@ -60,12 +53,8 @@ class AuxiliaryLossConfig(Config):
     models: ClassVar[str]
     """Models that it is for, in words."""
 
-    start: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of the steps before it counts: at first it may outweigh bits/dim",
-    )
+    start: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps before it counts: at first it may outweigh bits/dim."""
 
     def suits(self, model: ModelConfig) -> bool:
         """True if the model can be trained with it."""
@@ -81,15 +70,14 @@ class BestOfConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "colorizer"
     models: ClassVar[str] = "a colorizer"
     kind: Literal["best_of"] = "best_of"
-    num_samples: int = Field(default=8, ge=2, le=64, description="samples per example")
-    subsample: int = Field(default=4, ge=1, description="one in so many examples takes part")
-    weight: float = Field(
-        default=0.5, gt=0, description="of the best sample's error (grey levels) beside bits/dim"
-    )
-    std_bounds: tuple[float, float] = Field(
-        default=(0.6, 1.5),
-        description="spread of samples: at least, and each at most, so much of the photos' own",
-    )
+    num_samples: int = Field(default=8, ge=2, le=64)
+    """Samples per example."""
+    subsample: int = Field(default=4, ge=1)
+    """One in so many examples takes part."""
+    weight: float = Field(default=0.5, gt=0)
+    """Weight of the best sample's error (grey levels) beside bits/dim."""
+    std_bounds: tuple[float, float] = (0.6, 1.5)
+    """Spread of samples: at least, and each at most, so much of the photos' own."""
 
 
 class ColorMeanLossConfig(AuxiliaryLossConfig):
@@ -98,13 +86,12 @@ class ColorMeanLossConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "colorizer"
     models: ClassVar[str] = "a colorizer with color_mean"
     kind: Literal["color_mean"] = "color_mean"
-    weight: float = Field(default=0.5, gt=0, description="of the error beside bits/dim")
-    mean_noise: float = Field(
-        default=4.0, ge=0, description="ab units of noise on the mean colour it is given"
-    )
-    pretrain_only: bool = Field(
-        default=False, description="train on this error alone, without the likelihood"
-    )
+    weight: float = Field(default=0.5, gt=0)
+    """Weight of the error beside bits/dim."""
+    mean_noise: float = Field(default=4.0, ge=0)
+    """Units of a and b of the noise on the mean colour it is given."""
+    pretrain_only: bool = False
+    """True to train on this error alone, without the likelihood."""
 
     def suits(self, model: ModelConfig) -> bool:
         return model.kind == "colorizer" and model.color_mean is not None
@@ -119,7 +106,8 @@ class DetailMeanConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "super_resolution"
     models: ClassVar[str] = "super_resolution"
     kind: Literal["detail_mean"] = "detail_mean"
-    weight: float = Field(default=0.1, gt=0, description="of the error beside bits/dim")
+    weight: float = Field(default=0.1, gt=0)
+    """Weight of the error beside bits/dim."""
 
 
 class ClassificationConfig(AuxiliaryLossConfig):
@@ -131,10 +119,10 @@ class ClassificationConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "digits"
     models: ClassVar[str] = "digits"
     kind: Literal["classification"] = "classification"
-    subsample: int = Field(
-        default=16, ge=1, description="one in so many examples is scored under all classes"
-    )
-    weight: float = Field(default=0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
+    subsample: int = Field(default=16, ge=1)
+    """One in so many examples is scored under all classes."""
+    weight: float = Field(default=0.02, gt=0)
+    """Weight of the cross-entropy (nats) beside bits/dim."""
 
 
 class EnergyScoreConfig(AuxiliaryLossConfig):
@@ -143,8 +131,10 @@ class EnergyScoreConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "videoflow"
     models: ClassVar[str] = "a video model other than lattice_videoflow, whose draws have no gradient"
     kind: Literal["energy_score"] = "energy_score"
-    num_samples: int = Field(default=2, ge=2, le=16, description="samples of each clip's last frame")
-    weight: float = Field(default=0.05, gt=0, description="of the score (grey levels) beside bits/dim")
+    num_samples: int = Field(default=2, ge=2, le=16)
+    """Samples of each clip's last frame."""
+    weight: float = Field(default=0.05, gt=0)
+    """Weight of the score (grey levels) beside bits/dim."""
 
     def suits(self, model: ModelConfig) -> bool:
         return model.family == "videoflow" and model.kind != "lattice_videoflow"
@@ -156,15 +146,16 @@ class CrpsConfig(AuxiliaryLossConfig):
     family: ClassVar[str] = "nowcast"
     models: ClassVar[str] = "a nowcast"
     kind: Literal["crps"] = "crps"
-    num_samples: int = Field(default=2, ge=2, le=16, description="members per example")
-    weight: float = Field(default=8.0, gt=0, description="of the score (mm/h) beside bits/dim")
-    log_weight: float = Field(default=0.2, ge=0, description="of the score of log rain beside that of mm/h")
-    scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(1, 4, 16, 64), min_length=1, description="sides of squares whose means are scored"
-    )
-    subsample: int = Field(
-        default=4, ge=1, description="bits/dim are those of one in so many examples: it costs less"
-    )
+    num_samples: int = Field(default=2, ge=2, le=16)
+    """Members per example."""
+    weight: float = Field(default=8.0, gt=0)
+    """Weight of the score (mm/h) beside bits/dim."""
+    log_weight: float = Field(default=0.2, ge=0)
+    """Weight of the score of log rain beside that of mm/h."""
+    scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 4, 16, 64), min_length=1)
+    """Sides of squares whose means are scored."""
+    subsample: int = Field(default=4, ge=1)
+    """Bits/dim are those of one in so many examples: it costs less."""
 
 
 LossConfig = Annotated[
@@ -181,58 +172,47 @@ LossConfig = Annotated[
 class TrainingConfig(Config):
     """Optimisation. Every random choice is a function of (seed, epoch, example)."""
 
-    batch_size: int = Field(
-        default=8, ge=1, description="examples per step over all processes and accumulation"
-    )
+    batch_size: int = Field(default=8, ge=1)
+    """Examples per step over all processes and accumulation."""
     accumulate: int = Field(default=1, ge=1)
     max_steps: int = Field(default=10_000, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    min_lr_ratio: float = Field(
-        default=0.03, ge=0, le=1, description="the cosine ends at this share of the rate"
-    )
+    min_lr_ratio: float = Field(default=0.03, ge=0, le=1)
+    """Share of the rate at which the cosine ends."""
     warmup_steps: int = Field(default=100, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     adam_eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="decoupled (AdamW)")
-    grad_clip_norm: float | None = Field(default=1.0, gt=0, description="None: no clipping")
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decoupled weight decay (AdamW)."""
+    grad_clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; None: no clipping."""
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = Field(
-        default=False, description="torch.compile; does not pay on CPUs (docs/PERFORMANCE.md)"
-    )
-    actnorm_batch: int = Field(default=64, ge=1, description="examples for the data-dependent initialisation")
+    compile: bool = False
+    """True for ``torch.compile``; does not pay on CPUs (docs/PERFORMANCE.md)."""
+    actnorm_batch: int = Field(default=64, ge=1)
+    """Examples for the data-dependent initialisation."""
     log_every: int = Field(default=20, ge=1)
     validate_every: int = Field(default=500, ge=1)
     validation_examples: int = Field(default=64, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
     seed: Seed = 0
-    cache_features: bool = Field(
-        default=False,
-        description="a frozen backbone sees each image once; its features are kept in VFLOW_CACHE",
-    )
-    backbone_weights: str | None = Field(
-        default=None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"
-    )
-    patience: int | None = Field(
-        default=None,
-        ge=1,
-        description="validations without a better one after which a run ends, with its best weights; "
-        "null: it ends at max_steps, with the last",
-    )
-    input_noise: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="points: noise on training rows, as a share of their covariance's root",
-    )
-    refit: bool = Field(
-        default=False,
-        description="points: once patience has found the best step, train as long again on all rows",
-    )
-    trainable: tuple[str, ...] = Field(
-        default=(), description="parts to train, such as 'dequantizer'; none: all but a backbone"
-    )
-    losses: tuple[LossConfig, ...] = Field(default=(), description="auxiliary losses, added to bits/dim")
+    cache_features: bool = False
+    """A frozen backbone sees each image once; its features are kept in VFLOW_CACHE."""
+    backbone_weights: str | None = None
+    """Safetensors file of the backbone's weights (scripts/convert_backbone.py)."""
+    patience: int | None = Field(default=None, ge=1)
+    """Validations without a better one after which a run ends, with its best weights; null: it ends at
+    max_steps, with the last.
+    """
+    input_noise: float = Field(default=0.0, ge=0, le=1)
+    """Points: noise on training rows, as a share of their covariance's root."""
+    refit: bool = False
+    """Points: once patience has found the best step, train as long again on all rows."""
+    trainable: tuple[str, ...] = ()
+    """Parts to train, such as 'dequantizer'; none: all but a backbone."""
+    losses: tuple[LossConfig, ...] = ()
+    """Auxiliary losses, added to bits/dim."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -15,28 +15,29 @@ StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$
 class Stage(Config):
     """One training run of a recipe. It starts from the weights of the stage before, if there is one."""
 
-    name: StageName = Field(description="folder of its run: NUMBER-NAME")
-    config: str = Field(description="preset")
-    set: dict[str, Any] = Field(default={}, description="entries of the preset to change, by dotted key")
-    data: str | None = Field(default=None, description="folder below --data; none: --data itself")
-    backbone: str | None = Field(
-        default=None, description="file below --data of the backbone's weights (scripts/convert_backbone.py)"
-    )
-    init_from: str | None = Field(
-        default=None,
-        description="shipped checkpoint to start from; none: the stage before, the first from scratch",
-    )
+    name: StageName
+    """Folder of its run: NUMBER-NAME."""
+    config: str
+    """Preset."""
+    set: dict[str, Any] = Field(default={})
+    """Entries of the preset to change, by dotted key."""
+    data: str | None = None
+    """Folder below --data; none: --data itself."""
+    backbone: str | None = None
+    """File below --data of the backbone's weights (scripts/convert_backbone.py)."""
+    init_from: str | None = None
+    """Shipped checkpoint to start from; none: the stage before, the first from scratch."""
 
 
 class Export(Config):
     """Last step of a recipe: the last stage's averaged weights as a checkpoint that can ship."""
 
-    half: bool = Field(default=False, description="round learned weights to float16")
-    int8: tuple[str, ...] = Field(
-        default=(),
-        description="parts of the model whose kernels are rounded to 8 bits, a scale per output channel",
-    )
-    set: dict[str, Any] = Field(default={}, description="entries of the model's configuration to change")
+    half: bool = False
+    """True if learned weights are rounded to float16."""
+    int8: tuple[str, ...] = ()
+    """Parts of the model whose kernels are rounded to 8 bits, a scale per output channel."""
+    set: dict[str, Any] = Field(default={})
+    """Entries of the model's configuration to change."""
 
 
 class Recipe(Config):

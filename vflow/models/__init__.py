@@ -6,54 +6,33 @@ from typing import Any
 
 from vflow.config import ModelConfig
 from vflow.errors import CheckpointError
-from vflow.models.base import Condition, LikelihoodModel, Sampled
-from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
-from vflow.models.colorizer import Colorizer
-from vflow.models.density import DensityModel
-from vflow.models.digits import Digits
-from vflow.models.flow import Flow, PointBatch, VectorFlow
-from vflow.models.frame_conditioned import FrameConditionedVideoFlow
-from vflow.models.image import ConditionalFlow, ImageBatch
-from vflow.models.lattice_videoflow import LatticeVideoFlow
-from vflow.models.nowcast import Nowcast, NowcastBatch
-from vflow.models.reference_videoflow import AugmentedVideoFlow, ReferenceVideoFlow
-from vflow.models.super_resolution import SuperResolution
-from vflow.models.tarflow import TarFlow
-from vflow.models.video import Rollout, VideoBatch, VideoModel
-from vflow.models.videoflow import VideoFlow
+from vflow.models.base import Condition as Condition
+from vflow.models.base import LikelihoodModel as LikelihoodModel
+from vflow.models.base import Sampled as Sampled
+from vflow.models.codec import ClipCodec as ClipCodec
+from vflow.models.codec import CodecBatch as CodecBatch
+from vflow.models.codec import PhotoCodec as PhotoCodec
+from vflow.models.colorizer import Colorizer as Colorizer
+from vflow.models.density import DensityModel as DensityModel
+from vflow.models.digits import Digits as Digits
+from vflow.models.flow import Flow as Flow
+from vflow.models.flow import PointBatch as PointBatch
+from vflow.models.flow import VectorFlow as VectorFlow
+from vflow.models.frame_conditioned import FrameConditionedVideoFlow as FrameConditionedVideoFlow
+from vflow.models.image import ConditionalFlow as ConditionalFlow
+from vflow.models.image import ImageBatch as ImageBatch
+from vflow.models.lattice_videoflow import LatticeVideoFlow as LatticeVideoFlow
+from vflow.models.nowcast import Nowcast as Nowcast
+from vflow.models.nowcast import NowcastBatch as NowcastBatch
+from vflow.models.reference_videoflow import AugmentedVideoFlow as AugmentedVideoFlow
+from vflow.models.reference_videoflow import ReferenceVideoFlow as ReferenceVideoFlow
+from vflow.models.super_resolution import SuperResolution as SuperResolution
+from vflow.models.tarflow import TarFlow as TarFlow
+from vflow.models.video import Rollout as Rollout
+from vflow.models.video import VideoBatch as VideoBatch
+from vflow.models.video import VideoModel as VideoModel
+from vflow.models.videoflow import VideoFlow as VideoFlow
 from vflow.registry import config_class, kinds, resolve
-
-__all__ = [
-    "AugmentedVideoFlow",
-    "ClipCodec",
-    "CodecBatch",
-    "Colorizer",
-    "Condition",
-    "ConditionalFlow",
-    "DensityModel",
-    "Digits",
-    "Flow",
-    "FrameConditionedVideoFlow",
-    "ImageBatch",
-    "LatticeVideoFlow",
-    "LikelihoodModel",
-    "Model",
-    "Nowcast",
-    "NowcastBatch",
-    "PhotoCodec",
-    "PointBatch",
-    "ReferenceVideoFlow",
-    "Rollout",
-    "Sampled",
-    "SuperResolution",
-    "TarFlow",
-    "VectorFlow",
-    "VideoBatch",
-    "VideoFlow",
-    "VideoModel",
-    "build_model",
-    "configuration",
-]
 
 Model = VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec
 

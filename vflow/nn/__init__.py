@@ -1,46 +1,31 @@
 """Ordinary networks: conditioners and residual stacks. No log-dets here."""
 
-from vflow.nn.actions import ActionEncoder
-from vflow.nn.backbone import Backbone, InvertedResidual, SameConv2d
-from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
-from vflow.nn.exact import ExactConv2d
-from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
-from vflow.nn.level import LevelNet, SelfAttention
-from vflow.nn.lipschitz import LipschitzMLP
-from vflow.nn.masked import MADE, AutoregressiveNet, MaskedLinear, Masking, TiedAutoregressiveNet
-from vflow.nn.mlp import MLP, VectorConditioner
-from vflow.nn.modules import ModuleList
-from vflow.nn.residual import DilatedBlock, ResidualFeatures, ResidualNet
-from vflow.nn.temporal import CausalConv3d, DilatedStack, TemporalNet
-
-__all__ = [
-    "MADE",
-    "MLP",
-    "ActionEncoder",
-    "Activate",
-    "AutoregressiveNet",
-    "Backbone",
-    "CausalConv3d",
-    "Conditioner",
-    "DilatedBlock",
-    "DilatedStack",
-    "ExactConv2d",
-    "FrameEncoder",
-    "InvertedResidual",
-    "LevelNet",
-    "LipschitzMLP",
-    "MaskedLinear",
-    "Masking",
-    "ModuleList",
-    "NormConv2d",
-    "ResidualBlock",
-    "ResidualFeatures",
-    "ResidualNet",
-    "SameConv2d",
-    "SelfAttention",
-    "TemporalNet",
-    "TiedAutoregressiveNet",
-    "VectorConditioner",
-    "WindowEncoder",
-    "ZeroConv2d",
-]
+from vflow.nn.actions import ActionEncoder as ActionEncoder
+from vflow.nn.backbone import Backbone as Backbone
+from vflow.nn.backbone import InvertedResidual as InvertedResidual
+from vflow.nn.backbone import SameConv2d as SameConv2d
+from vflow.nn.encoder import FrameEncoder as FrameEncoder
+from vflow.nn.encoder import ResidualBlock as ResidualBlock
+from vflow.nn.encoder import WindowEncoder as WindowEncoder
+from vflow.nn.exact import ExactConv2d as ExactConv2d
+from vflow.nn.layers import Activate as Activate
+from vflow.nn.layers import Conditioner as Conditioner
+from vflow.nn.layers import NormConv2d as NormConv2d
+from vflow.nn.layers import ZeroConv2d as ZeroConv2d
+from vflow.nn.level import LevelNet as LevelNet
+from vflow.nn.level import SelfAttention as SelfAttention
+from vflow.nn.lipschitz import LipschitzMLP as LipschitzMLP
+from vflow.nn.masked import MADE as MADE
+from vflow.nn.masked import AutoregressiveNet as AutoregressiveNet
+from vflow.nn.masked import MaskedLinear as MaskedLinear
+from vflow.nn.masked import Masking as Masking
+from vflow.nn.masked import TiedAutoregressiveNet as TiedAutoregressiveNet
+from vflow.nn.mlp import MLP as MLP
+from vflow.nn.mlp import VectorConditioner as VectorConditioner
+from vflow.nn.modules import ModuleList as ModuleList
+from vflow.nn.residual import DilatedBlock as DilatedBlock
+from vflow.nn.residual import ResidualFeatures as ResidualFeatures
+from vflow.nn.residual import ResidualNet as ResidualNet
+from vflow.nn.temporal import CausalConv3d as CausalConv3d
+from vflow.nn.temporal import DilatedStack as DilatedStack
+from vflow.nn.temporal import TemporalNet as TemporalNet

@@ -1,85 +1,43 @@
 """Media in and out: the only reader and writer of files, folders and arrays of frames."""
 
-from vflow.data.media.arrays import as_frames, read_members
-from vflow.data.media.clip import Clip, FrameStream, Loss, fit, resize, retime
-from vflow.data.media.limits import DEFAULT_LIMITS, TRAINING_LIMITS, Limits
-from vflow.data.media.read import (
-    Probe,
-    is_video,
-    list_media,
-    natural_key,
-    probe,
-    read_clip,
-    read_frames,
-    read_image,
-    read_photo,
-    stream_frames,
-)
-from vflow.data.media.sniff import (
-    ACCEPTED,
-    ARRAY_SUFFIXES,
-    IMAGE_SUFFIXES,
-    STILL_SUFFIXES,
-    VIDEO_SUFFIXES,
-    require_exists,
-)
-from vflow.data.media.sound import copy_sound
-from vflow.data.media.stills import check_mode
-from vflow.data.media.write import (
-    EXISTS,
-    OTHER_OUTPUT,
-    Add,
-    atomic_write,
-    check_folder,
-    check_keeps,
-    encode_png,
-    encode_webp,
-    video_writer,
-    write_npz,
-    write_png,
-    write_video,
-)
-
-__all__ = [
-    "ACCEPTED",
-    "ARRAY_SUFFIXES",
-    "DEFAULT_LIMITS",
-    "EXISTS",
-    "IMAGE_SUFFIXES",
-    "OTHER_OUTPUT",
-    "STILL_SUFFIXES",
-    "TRAINING_LIMITS",
-    "VIDEO_SUFFIXES",
-    "Add",
-    "Clip",
-    "FrameStream",
-    "Limits",
-    "Loss",
-    "Probe",
-    "as_frames",
-    "atomic_write",
-    "check_folder",
-    "check_keeps",
-    "check_mode",
-    "copy_sound",
-    "encode_png",
-    "encode_webp",
-    "fit",
-    "is_video",
-    "list_media",
-    "natural_key",
-    "probe",
-    "read_clip",
-    "read_frames",
-    "read_image",
-    "read_members",
-    "read_photo",
-    "require_exists",
-    "resize",
-    "retime",
-    "stream_frames",
-    "video_writer",
-    "write_npz",
-    "write_png",
-    "write_video",
-]
+from vflow.data.media.arrays import as_frames as as_frames
+from vflow.data.media.arrays import read_members as read_members
+from vflow.data.media.clip import Clip as Clip
+from vflow.data.media.clip import FrameStream as FrameStream
+from vflow.data.media.clip import Loss as Loss
+from vflow.data.media.clip import fit as fit
+from vflow.data.media.clip import resize as resize
+from vflow.data.media.clip import retime as retime
+from vflow.data.media.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
+from vflow.data.media.limits import TRAINING_LIMITS as TRAINING_LIMITS
+from vflow.data.media.limits import Limits as Limits
+from vflow.data.media.read import Probe as Probe
+from vflow.data.media.read import is_video as is_video
+from vflow.data.media.read import list_media as list_media
+from vflow.data.media.read import natural_key as natural_key
+from vflow.data.media.read import probe as probe
+from vflow.data.media.read import read_clip as read_clip
+from vflow.data.media.read import read_frames as read_frames
+from vflow.data.media.read import read_image as read_image
+from vflow.data.media.read import read_photo as read_photo
+from vflow.data.media.read import stream_frames as stream_frames
+from vflow.data.media.sniff import ACCEPTED as ACCEPTED
+from vflow.data.media.sniff import ARRAY_SUFFIXES as ARRAY_SUFFIXES
+from vflow.data.media.sniff import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from vflow.data.media.sniff import STILL_SUFFIXES as STILL_SUFFIXES
+from vflow.data.media.sniff import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from vflow.data.media.sniff import require_exists as require_exists
+from vflow.data.media.sound import copy_sound as copy_sound
+from vflow.data.media.stills import check_mode as check_mode
+from vflow.data.media.write import EXISTS as EXISTS
+from vflow.data.media.write import OTHER_OUTPUT as OTHER_OUTPUT
+from vflow.data.media.write import Add as Add
+from vflow.data.media.write import atomic_write as atomic_write
+from vflow.data.media.write import check_folder as check_folder
+from vflow.data.media.write import check_keeps as check_keeps
+from vflow.data.media.write import encode_png as encode_png
+from vflow.data.media.write import encode_webp as encode_webp
+from vflow.data.media.write import video_writer as video_writer
+from vflow.data.media.write import write_npz as write_npz
+from vflow.data.media.write import write_png as write_png
+from vflow.data.media.write import write_video as write_video
