@@ -14,22 +14,24 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from scripts.benchmarks.comparison import comparison
 from vflow.config import TrainingConfig
 from vflow.config.density import DensityConfig, Layer
-from vflow.densities.inverse import PROBLEMS, InverseProblem
+from vflow.densities.inverse import Arm, InverseProblem
 from vflow.metrics.calibration import calibration_error, mmd
 from vflow.models.density import build_chain
 from vflow.models.inverse import coupling_layers, posterior_flow
 from vflow.randomness import normal
 from vflow.training.density import Progress, optimize, trained_parameters
-from vflow.training.inverse import draw_posteriors, fit_posterior
+from vflow.training.inverse import fit_posterior
 
 IN_MMD = 128  # examples of a batch that MMD compares; its cost grows with their square
 OBSERVED_NOISE = 0.05  # deviation of y around what the network makes of x
@@ -41,6 +43,42 @@ COMPARED = 40  # observations whose posteriors are compared with rejection sampl
 TRAINING = TrainingConfig(
     batch_size=512, max_steps=1_000_000, learning_rate=2e-3, warmup_steps=20, ema=0.99, actnorm_batch=4096
 )
+
+
+@final
+class LabelledMixture(InverseProblem):
+    """Eight Gaussians on a circle with four labels: x is a point of the plane, y its label, one-hot.
+
+    Labels belong to 4, 2, 1 and 1 of the modes, which lie at distance 2 with deviation 0.2.
+    """
+
+    dim, observed_dim, noise_dim = 2, 4, 3
+    labels = (0, 0, 0, 0, 1, 1, 2, 3)
+    radius, deviation = 2.0, 0.2
+
+    def prior(self, eps: Tensor) -> Tensor:
+        mode = (torch.special.ndtr(eps[:, 2]) * len(self.labels)).long().clamp(max=len(self.labels) - 1)
+        return self._centres(eps)[mode] + self.deviation * eps[:, :2]
+
+    def observe(self, x: Tensor) -> Tensor:
+        nearest = torch.cdist(x, self._centres(x)).argmin(1)
+        label = torch.tensor(self.labels, device=x.device)[nearest]
+        return F.one_hot(label, self.observed_dim).to(x.dtype)
+
+    def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        x = self.prior(normal((16 * count, self.noise_dim), "mixture", *key))
+        return x[(self.observe(x) - y).abs().amax(1) < 0.5]
+
+    def unreachable(self, y: Tensor) -> str:
+        return f"y = {y.tolist()}: no label; give one of {self.observed_dim}, one-hot"
+
+    def _centres(self, like: Tensor) -> Tensor:
+        angle = torch.arange(len(self.labels), dtype=like.dtype, device=like.device) * (math.pi / 4)
+        return self.radius * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+PROBLEMS: dict[str, type[InverseProblem]] = {"arm": Arm, "mixture": LabelledMixture}
+"""Inverse problems by name."""
 
 
 def invertible_network(dim: int, observed_dim: int) -> InvertibleNetwork:
@@ -134,6 +172,15 @@ def fit_invertible(
         return nats + mmd_weight * (latent + backward + again.square().sum(1).mean())
 
     yield from optimize(model, loss, config, seconds)
+
+
+def draw_posteriors(
+    sample: Callable[[Tensor, Tensor], Tensor], noise_dim: int, observed: Tensor, count: int, seed: int
+) -> Tensor:
+    """Samples (N, count, D) for observations (N, F); ``sample`` takes noise (B, noise_dim) and y (B, F)."""
+    eps = normal((len(observed) * count, noise_dim), "posterior", seed).to(observed)
+    with torch.no_grad():
+        return sample(eps, observed.repeat_interleave(count, 0)).unflatten(0, (len(observed), count))
 
 
 def _padding(width: int, like: Tensor, *key: int | str) -> Tensor:

@@ -10,8 +10,10 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from vflow.bijections.actnorm import constant_density
+from vflow.bijections.base import Context
 from vflow.bijections.coupling import soft_clamp
-from vflow.bijections.pixel_map import LEVELS, Difference
+from vflow.bijections.pixel_map import LEVELS, PixelMap
 from vflow.config import Config, EncoderConfig, GlowConfig
 from vflow.models.base import Condition
 from vflow.models.dequantizer import HIDDEN, Dequantizer
@@ -41,6 +43,20 @@ class SegmentationConfig(Config):
         if len(self.condition.hidden) != self.glow.levels:
             raise ValueError("condition.hidden needs one entry per level")
         return self
+
+
+@final
+class Difference(PixelMap):
+    """z = x − the context, where that says which x to expect (B, C, H, W)."""
+
+    def mode(self, context: Context, like: Tensor) -> Tensor | None:
+        return context
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return x if context is None else x - context, constant_density(x, x.new_zeros(()))
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return z if context is None else z + context, constant_density(z, z.new_zeros(()))
 
 
 @final

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from examples.invertible_network import PROBLEMS, LabelledMixture, draw_posteriors
 from vflow.config import TrainingConfig
 from vflow.config.density import DensityConfig
-from vflow.densities.inverse import PROBLEMS, Arm, LabelledMixture
+from vflow.densities.inverse import Arm
 from vflow.errors import ConfigError
 from vflow.metrics.calibration import calibration_error, mmd
 from vflow.models.density import DensityModel
-from vflow.training.inverse import draw_posteriors, fit_posterior
+from vflow.training.inverse import fit_posterior
 
 COUPLINGS = [
     {"kind": "repeat", "times": 3, "layers": [

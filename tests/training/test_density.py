@@ -26,7 +26,7 @@ from vflow.models.importance import importance_sample
 from vflow.randomness import generator
 from vflow.training.density import energy_weight, fit, fit_energy, optimize
 from vflow.training.ema import Ema
-from vflow.training.inverse import draw_posteriors, fit_posterior
+from vflow.training.inverse import fit_posterior
 
 
 def training(steps: int, rate: float = 5e-3) -> TrainingConfig:
@@ -266,9 +266,8 @@ def test_energies_and_inverse_problems_train_models_in_float64() -> None:
         parse(DensityConfig, {"dim": 4, "features": 2, "layers": layers}, "test")
     ).double()
     assert math.isfinite(next(fit_posterior(posterior, Arm(), training(1))).nats)
-    observed = torch.zeros(3, 2, dtype=torch.float64)
-    drawn = draw_posteriors(posterior.sample, posterior.noise_dim, observed, 5, 0)
-    assert drawn.dtype == torch.float64
+    eps = torch.zeros(15, posterior.noise_dim, dtype=torch.float64)
+    assert posterior.sample(eps, eps[:, :2]).dtype == torch.float64
 
 
 def test_layers_are_built_in_the_default_type() -> None:

@@ -15,7 +15,8 @@ import vflow
 from tests.training.support import lines
 from vflow.checkpoint import read_config, read_header, save_checkpoint
 from vflow.cli import main
-from vflow.config import DensityConfig, Export, Recipe, load_preset, load_recipe, recipe_names
+from vflow.config import DensityConfig, Export, Recipe, load_preset, load_recipe
+from vflow.config.presets import named_files
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import build_model
 from vflow.training.args import TrainOptions
@@ -187,7 +188,7 @@ def test_faults_of_recipes_name_the_key(tmp_path: Path) -> None:
             load_recipe(str(path))
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", sorted(named_files("recipes")))
 def test_shipped_recipes_have_presets_that_load(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     for stage in recipe.stages:

@@ -35,7 +35,6 @@ from vflow.bijections.monotone import MonotoneNetwork as MonotoneNetwork
 from vflow.bijections.permutation import MaskPartition as MaskPartition
 from vflow.bijections.permutation import Permutation as Permutation
 from vflow.bijections.pixel_map import BinnedMap as BinnedMap
-from vflow.bijections.pixel_map import Difference as Difference
 from vflow.bijections.pixel_map import HistogramMap as HistogramMap
 from vflow.bijections.pixel_map import PerPixelHistogram as PerPixelHistogram
 from vflow.bijections.pixel_map import PixelMap as PixelMap

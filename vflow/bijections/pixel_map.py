@@ -100,20 +100,6 @@ class Scaled(PixelMap):
 
 
 @final
-class Difference(PixelMap):
-    """z = x − the context, where that says which x to expect (B, C, H, W)."""
-
-    def mode(self, context: Context, like: Tensor) -> Tensor | None:
-        return context
-
-    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return x if context is None else x - context, constant_density(x, x.new_zeros(()))
-
-    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return z if context is None else z + context, constant_density(z, z.new_zeros(()))
-
-
-@final
 class HistogramMap(BinnedMap):
     """z = (Φ⁻¹(F(x)) − a) / b with F the piecewise linear CDF of value counts, per channel.
 

@@ -52,4 +52,3 @@ from vflow.config.recipes import Export as Export
 from vflow.config.recipes import Recipe as Recipe
 from vflow.config.recipes import Stage as Stage
 from vflow.config.recipes import load_recipe as load_recipe
-from vflow.config.recipes import recipe_names as recipe_names

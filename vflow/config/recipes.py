@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from vflow.config.base import Config, parse
-from vflow.config.presets import named_files, read_yaml
+from vflow.config.presets import read_yaml
 
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
@@ -53,11 +53,6 @@ class Recipe(Config):
         if len(set(names)) < len(names):
             raise ValueError("stages: names must differ")
         return self
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship with vflow."""
-    return sorted(named_files("recipes"))
 
 
 def load_recipe(name_or_file: str) -> Recipe:

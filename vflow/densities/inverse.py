@@ -1,6 +1,6 @@
-"""Inverse problems with posteriors that can be drawn: an arm that reaches a point, labels of a mixture.
+"""Inverse problems with posteriors that can be drawn: an arm that reaches a point.
 
-The toy problems of Ardizzone et al. 2018, *Analyzing Inverse Problems with Invertible Neural Networks*, 4.1.
+A toy problem of Ardizzone et al. 2018, *Analyzing Inverse Problems with Invertible Neural Networks*, 4.1.
 """
 
 from __future__ import annotations
@@ -150,39 +150,3 @@ class Arm(InverseProblem):
     def _reach(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Σ lᵢ f(φᵢ), f the sine (upward) or the cosine (away from the rail): (B,)."""
         return (function(x[:, 1:].cumsum(1)) * x.new_tensor(self.lengths)).sum(1)
-
-
-@final
-class LabelledMixture(InverseProblem):
-    """Eight Gaussians on a circle with four labels: x is a point of the plane, y its label, one-hot.
-
-    Labels belong to 4, 2, 1 and 1 of the modes, which lie at distance 2 with deviation 0.2.
-    """
-
-    dim, observed_dim, noise_dim = 2, 4, 3
-    labels = (0, 0, 0, 0, 1, 1, 2, 3)
-    radius, deviation = 2.0, 0.2
-
-    def prior(self, eps: Tensor) -> Tensor:
-        mode = (torch.special.ndtr(eps[:, 2]) * len(self.labels)).long().clamp(max=len(self.labels) - 1)
-        return self._centres(eps)[mode] + self.deviation * eps[:, :2]
-
-    def observe(self, x: Tensor) -> Tensor:
-        nearest = torch.cdist(x, self._centres(x)).argmin(1)
-        label = torch.tensor(self.labels, device=x.device)[nearest]
-        return torch.nn.functional.one_hot(label, self.observed_dim).to(x.dtype)
-
-    def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
-        x = self.prior(normal((16 * count, self.noise_dim), "mixture", *key))
-        return x[(self.observe(x) - y).abs().amax(1) < 0.5]
-
-    def unreachable(self, y: Tensor) -> str:
-        return f"y = {y.tolist()}: no label; give one of {self.observed_dim}, one-hot"
-
-    def _centres(self, like: Tensor) -> Tensor:
-        angle = torch.arange(len(self.labels), dtype=like.dtype, device=like.device) * (math.pi / 4)
-        return self.radius * torch.stack([angle.cos(), angle.sin()], 1)
-
-
-PROBLEMS: dict[str, type[InverseProblem]] = {"arm": Arm, "mixture": LabelledMixture}
-"""Inverse problems by name."""

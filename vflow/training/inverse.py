@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from vflow.config import TrainingConfig
 from vflow.densities.inverse import InverseProblem
 from vflow.models.flow import PointBatch, VectorFlow
-from vflow.randomness import normal
 from vflow.training.density import Progress, optimize, trained_parameters
 
 
@@ -31,12 +29,3 @@ def fit_posterior(
         return -model(pairs(config.batch_size, next(steps))).mean()
 
     yield from optimize(model, loss, config, seconds)
-
-
-def draw_posteriors(
-    sample: Callable[[Tensor, Tensor], Tensor], noise_dim: int, observed: Tensor, count: int, seed: int
-) -> Tensor:
-    """Samples (N, count, D) for observations (N, F); ``sample`` takes noise (B, noise_dim) and y (B, F)."""
-    eps = normal((len(observed) * count, noise_dim), "posterior", seed).to(observed)
-    with torch.no_grad():
-        return sample(eps, observed.repeat_interleave(count, 0)).unflatten(0, (len(observed), count))

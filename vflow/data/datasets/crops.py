@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, final
 
 import numpy as np
 
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
-from vflow.data.datasets.photos import LeftOut, Photos, random_crop, warn_skipped
+from vflow.data.datasets.photos import PhotoSet, random_crop, warn_skipped
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import InputError, printable
@@ -25,95 +25,31 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class _Files:
-    """Decoded files, kept in bounded memory; one that cannot be read is reported once (logging).
+@final
+class PhotoCrops(PhotoSet[np.ndarray]):
+    """Squares of photos at their own size, the same part of each for the same key; one in four is halved.
+
+    ``example`` gives a square, uint8 (crop, crop, 3), turned left to right half the time.
 
     Args:
-        root: names of files are relative to it.
+        path, split: see ``PhotoSet``.
+        crop: side of the squares; smaller photos are passed over.
     """
 
-    def __init__(self, root: Path, cache_bytes: int) -> None:
-        self.root, self._cache = root, ClipCache(cache_bytes)
-        self._refused: set[str] = set()
+    stream = "crop"
 
-    def read(self, name: str, decode: Callable[[], np.ndarray]) -> np.ndarray | None:
-        """Result of ``decode``, which reads the file; None if it cannot be read."""
-        found = self._cache.get(name)
-        if found is None and (found := self.attempt(name, decode)) is not None:
-            self._cache.put(name, found)
-        return found
+    def __init__(self, path: str | Path, *, crop: int, split: Split) -> None:
+        super().__init__(path, kept_side=media.DEFAULT_LIMITS.side, split=split)  # as they are
+        self.crop = crop
 
-    def attempt(self, name: str, read: Callable[[], T]) -> T | None:
-        """Result of ``read``, which is not kept; None if the file cannot be read, now or before."""
-        if name in self._refused:
-            return None
-        try:
-            return read()
-        except InputError as error:
-            self._refused.add(name)
-            warn_skipped(self.root / name, error)
-            return None
+    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        return random_crop(photo, self.crop, HALF_SIZE_SHARE, random)
 
+    def _unfit(self, photo: np.ndarray) -> str:
+        return "" if min(photo.shape[:2]) >= self.crop else f"smaller than {self.crop} pixels"
 
-class PhotoCrops:
-    """Squares of the photos in a folder or zip.
-
-    Args:
-        path: see ``Photos``.
-        crop: side of the squares; smaller photos are passed over, and counted in a line (logging) once all
-            have been seen.
-        split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
-        cache_bytes: bound of the memory that decoded photos may take.
-
-    Raises:
-        InputError: no picture found.
-    """
-
-    def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
-        self.path, self.crop = Path(path), crop
-        self._photos, self._files = Photos(path, size=1, split=split), _Files(self.path, cache_bytes)
-        self.names = self._photos.names
-        self._seen, self._counts = LeftOut(self.path, len(self.names)), split == "train"
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
-        """A square of photo ``index``, or of the next that can be used: uint8 (crop, crop, 3).
-
-        Which part, turned or not, and at which size, is a function of (key, index); one in four is halved.
-
-        Raises:
-            InputError: no photo is as large as a crop.
-        """
-        random = generator("crop", *key, index)
-        for offset in range(len(self.names)):
-            place = (index + offset) % len(self.names)
-            photo = self._read(place)
-            fits = photo is not None and min(photo.shape[:2]) >= self.crop
-            reason = "unreadable" if photo is None else f"smaller than {self.crop} pixels"
-            if self._counts:
-                self._seen.note(self.names[place], "" if fits else reason)
-            if photo is not None and fits:
-                return random_crop(photo, self.crop, HALF_SIZE_SHARE, random)
-        raise InputError(
-            f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"
-        )
-
-    def original(self, index: int) -> np.ndarray:
-        """Photo ``index`` at its own size, uint8 (H, W, 3).
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        return self._photos.original(index)
-
-    def readable(self, index: int) -> np.ndarray | None:
-        """Photo ``index`` at its own size, uint8 (H, W, 3); None, with one warning, if it cannot be read."""
-        return self._files.attempt(self.names[index], lambda: self.original(index))
-
-    def _read(self, index: int) -> np.ndarray | None:
-        return self._files.read(self.names[index], lambda: self.original(index))
+    def _nothing_left(self) -> str:
+        return f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"
 
 
 class ClipCrops:
@@ -125,15 +61,14 @@ class ClipCrops:
         path: a folder of clips, or of folders of clips.
         crop: side of the squares.
         split: "train" and "validation" divide the files of each folder 95 : 5 by hash of their names.
-        cache_bytes: bound of the memory that decoded clips may take.
 
     Raises:
         InputError: no clips found.
     """
 
-    def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, path: str | Path, *, crop: int, split: Split) -> None:
         self.path, self.crop = Path(path), crop
-        self._files = _Files(self.path, cache_bytes)
+        self._cache, self._refused = ClipCache(CACHE_BYTES), set[Path]()
         self.folders = [_clips(folder, split) for folder in _clip_folders(self.path)]
         self._ends: dict[Path, int] = {}  # first frame of the first window that could not be read
 
@@ -188,16 +123,30 @@ class ClipCrops:
         return None
 
     def _windows(self, path: Path) -> list[tuple[Path, int]]:
-        found = self._files.attempt(self._name(path), lambda: media.probe(path, TRAINING_LIMITS))
+        found = self._attempt(path, lambda: media.probe(path, TRAINING_LIMITS))
         frames = found[0] if found else 0
         starts = range(0, frames - WINDOW + 1, WINDOW) if frames >= WINDOW else range(frames >= SHORTEST)
         return [(path, start) for start in starts]
 
     def _read(self, path: Path) -> np.ndarray | None:
-        return self._files.read(self._name(path), lambda: media.read_clip(path, TRAINING_LIMITS).frames)
+        """The whole clip, which is kept in memory; None if it cannot be read."""
+        found = self._cache.get(str(path))
+        if found is None:
+            found = self._attempt(path, lambda: media.read_clip(path, TRAINING_LIMITS).frames)
+            if found is not None:
+                self._cache.put(str(path), found)
+        return found
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
+    def _attempt(self, path: Path, read: Callable[[], T]) -> T | None:
+        """Result of ``read``; None, with one warning, if the file cannot be read, now or before."""
+        if path in self._refused:
+            return None
+        try:
+            return read()
+        except InputError as error:
+            self._refused.add(path)
+            warn_skipped(path, error)
+            return None
 
     def _cut(self, clip: np.ndarray, random: np.random.Generator) -> np.ndarray:
         start = int(random.integers(len(clip) - 2))

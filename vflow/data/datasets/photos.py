@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar, final
+from typing import ClassVar, Generic, TypeVar, final
 
 import cv2
 import numpy as np
@@ -53,6 +53,7 @@ class PhotoSet(ABC, Generic[E]):
     and once a training set has been seen whole, a line says how many there are of each kind.
 
     Attributes:
+        stream: name of the random numbers that vary photos.
         usable: photos that are not left out, once ``examine`` has counted them; before, all.
 
     Args:
@@ -65,6 +66,8 @@ class PhotoSet(ABC, Generic[E]):
     Raises:
         InputError: no picture found, or none that can be used; the message says what to change.
     """
+
+    stream: ClassVar[str] = "photo"
 
     def __init__(
         self, path: str | Path, *, kept_side: int, split: Split, cache_bytes: int = CACHE_BYTES
@@ -98,7 +101,7 @@ class PhotoSet(ABC, Generic[E]):
         for offset in range(len(self.names)):
             photo = self._photo(self.names[(index + offset) % len(self.names)])
             if photo is not None:
-                return self._vary(photo, generator("photo", *key, index))
+                return self._vary(photo, generator(self.stream, *key, index))
         raise InputError(self._nothing_left())
 
     def examine(self) -> None:
@@ -235,16 +238,8 @@ class Photos(PhotoSet[ImageExample]):
         crop: in training, cut at random; else each photo is its central square, and only its hints vary.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        size: int,
-        split: Split,
-        crop: bool = True,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        super().__init__(path, kept_side=KEPT_SCALE * size, split=split, cache_bytes=cache_bytes)
+    def __init__(self, path: str | Path, *, size: int, split: Split, crop: bool = True) -> None:
+        super().__init__(path, kept_side=KEPT_SCALE * size, split=split)
         self.size, self.crop = size, crop
 
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
@@ -280,9 +275,8 @@ class PhotoPairs(PhotoSet[ImageExample]):
         size: of the crops, even.
     """
 
-    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
-        side = max(CROP_KEPT_SIDE, size)
-        super().__init__(path, kept_side=side, split=split, cache_bytes=cache_bytes)
+    def __init__(self, path: str | Path, *, size: int, split: Split) -> None:
+        super().__init__(path, kept_side=max(CROP_KEPT_SIDE, size), split=split)
         self.size = size
 
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:

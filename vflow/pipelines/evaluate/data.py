@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from vflow.config import (
     VideoConfig,
 )
 from vflow.data.datasets import bair, shapes
-from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.digits import DIGIT
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
@@ -231,7 +230,7 @@ def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[Photo
     return PhotoPairs(path, size=config.glow.height, split=settings.split), places
 
 
-def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+def readable_photos(photos: PhotoSet[Any], chosen: Iterable[int]) -> Iterator[np.ndarray]:
     """Photos at their own size, uint8 (H, W, 3); of those that cannot be read there is a warning each."""
     for index in chosen:
         photo = photos.readable(index)
