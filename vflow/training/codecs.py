@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from vflow.data.datasets.registry import open_validation, require_path, require_
 from vflow.models import CodecBatch
 from vflow.models.codec import Codec
 from vflow.randomness import generator
-from vflow.training.data import S, Samples, Splits, begins, locate
+from vflow.training.data import DataModule, S, Samples, begins, locate
 
 DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, weighted by its inverse
 FIRST = 8  # every eighth example is a clip's first frame
@@ -27,7 +28,7 @@ STILL_SHARE = 0.05  # of examples that see one earlier frame twice, as a clip's 
 
 
 @dataclass(frozen=True)
-class _Coded(Splits[S], ABC):
+class _Coded(DataModule[S, CodecBatch], ABC):
     """Examples of a codec.
 
     Args:
@@ -37,11 +38,7 @@ class _Coded(Splits[S], ABC):
 
     levels: int
     batch_size: int
-    chunk: int = 1  # held-out pictures differ in size
-
-    @abstractmethod
-    def validation(self, indices: Sequence[int]) -> CodecBatch | None:
-        """A held-out picture or window; None if it cannot be read."""
+    chunk: ClassVar[int] = 1  # held-out pictures differ in size
 
     def probe(self, count: int) -> CodecBatch:
         """The first that can be read."""
@@ -69,8 +66,7 @@ class CodedPhotos(_Coded[PhotoCrops]):
     direct: bool = False
 
     def batch(self, start: int, size: int) -> CodecBatch:
-        places = [locate(self.seed, position, self.length) for position in range(start, start + size)]
-        squares = [self.train.example(index, (self.seed, epoch)) for epoch, index in places]
+        squares = [self.train.example(index, (self.seed, epoch)) for epoch, index in self.places(start, size)]
         weights = self.weights(self.train.crop, start)
         return _photos(squares, self.direct)._replace(weights=weights)
 

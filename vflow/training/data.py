@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vflow.config import TrainingConfig
-from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, PointBatch, VideoBatch
+from vflow.models import CodecBatch, ImageBatch, NowcastBatch, PointBatch, VideoBatch
 from vflow.randomness import generator
 
 if TYPE_CHECKING:
@@ -97,98 +98,88 @@ class Prefetcher(Generic[T]):
         return future.result()
 
 
-M = TypeVar("M", bound=Model, contravariant=True)
 B = TypeVar("B", VideoBatch, ImageBatch, NowcastBatch, CodecBatch, PointBatch)
 S = TypeVar("S", bound=Sized)
 
 
-class DataModule(Protocol[M, B]):
-    """Training stream, validation examples and sample grids for models ``M``; batches lie on the CPU.
+@dataclass(frozen=True)
+class DataModule(ABC, Generic[S, B]):
+    """Training stream, validation examples and sample grids of a kind of model; batches lie on the CPU.
 
     All is a function of the preset and the arguments, so there is no state to save. ``Family.data`` in
     setup.py maps a model's configuration to its data module.
 
     Attributes:
-        length: training examples per epoch; ``usable``: those that are not left out, as far as known.
-        frames: pictures per example, for rates; ``targets``: those whose likelihood counts.
-        statistics_examples: training examples that fitted statistics (pixel maps, tables) are counted on.
-        held_out: validation examples, possibly none; ``chunk``: those per forward pass.
-    """
-
-    @property
-    def length(self) -> int: ...
-    @property
-    def usable(self) -> int: ...
-    @property
-    def frames(self) -> int: ...
-    @property
-    def targets(self) -> int: ...
-    @property
-    def statistics_examples(self) -> int: ...
-    @property
-    def held_out(self) -> int: ...
-    @property
-    def chunk(self) -> int: ...
-
-    def batch(self, start: int, size: int) -> B:
-        """Examples ``start … start + size - 1`` of the endless training stream."""
-
-    def validation(self, indices: Sequence[int]) -> B | None:
-        """Held-out examples with fixed noise; None if what they are in cannot be read."""
-
-    def probe(self, count: int) -> B:
-        """The first ``count`` held-out examples (or all), for the round trip."""
-
-    def bits(self, model: M, batch: B) -> Tensor:
-        """bits/dim of each target, (B, targets)."""
-
-    def draw(self, model: M, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
-        """Samples at temperature 1 with the same noise each time; None when cancelled."""
-
-    def describe(self, model: M, *, refitted: bool) -> dict[str, Any]:
-        """Figures of the training data under a model, for its checkpoint.
-
-        ``refitted``: it was trained on what is held out, too.
-        """
-
-
-@dataclass(frozen=True)
-class Splits(Generic[S]):
-    """Training examples and those held out (None: there are none), each of one picture or point.
-
-    What most data modules have in common; see ``DataModule``.
+        train, held: training examples, and those held out (None: there are none).
+        chunk: validation examples per forward pass.
     """
 
     train: S
     held: S | None
     seed: int
+    chunk: ClassVar[int]
 
     @property
     def length(self) -> int:
+        """Training examples per epoch."""
         return len(self.train)
 
     @property
     def usable(self) -> int:
+        """Training examples that are not left out, as far as known."""
         return self.length
 
     @property
     def frames(self) -> int:
+        """Pictures per example, for rates."""
         return 1
 
     @property
     def targets(self) -> int:
+        """Pictures per example whose likelihood counts."""
         return 1
 
     @property
     def statistics_examples(self) -> int:
+        """Training examples that fitted statistics (pixel maps, tables) are counted on."""
         return 0
 
     @property
     def held_out(self) -> int:
+        """Validation examples, possibly none."""
         return len(self.held) if self.held else 0
 
+    def places(self, start: int, size: int) -> list[tuple[int, int]]:
+        """(epoch, example index) of examples ``start … start + size - 1`` of the stream."""
+        return [locate(self.seed, position, self.length) for position in range(start, start + size)]
+
+    @abstractmethod
+    def batch(self, start: int, size: int) -> B:
+        """Examples ``start … start + size - 1`` of the endless training stream."""
+
+    @abstractmethod
+    def validation(self, indices: Sequence[int]) -> B | None:
+        """Held-out examples with fixed noise; None if what they are in cannot be read."""
+
+    def probe(self, count: int) -> B:
+        """The first ``count`` held-out examples (or all), for the round trip."""
+        batch = self.validation(range(min(count, self.held_out)))
+        assert batch is not None
+        return batch
+
+    @abstractmethod
+    def bits(self, model: Any, batch: B) -> Tensor:
+        """bits/dim of each target, (B, targets)."""
+
+    @abstractmethod
+    def draw(self, model: Any, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
+        """Samples at temperature 1 with the same noise each time; None when cancelled."""
+
     def describe(self, model: Any, *, refitted: bool) -> dict[str, Any]:
-        """None; see ``DataModule``."""
+        """Figures of the training data under a model, for its checkpoint: none.
+
+        ``refitted``: it was trained on what is held out, too.
+        """
         return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
 from vflow.registry import families, resolve
-from vflow.training.data import Samples, Splits, locate
+from vflow.training.data import DataModule, Samples
 from vflow.training.logging import grid
 
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
@@ -37,7 +37,7 @@ SampleNoise = Callable[[int, int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Images(Splits[ImageDataset]):
+class Images(DataModule[ImageDataset, ImageBatch]):
     """Training stream of pictures, and the fixed validation pictures (None: there are none).
 
     Args:
@@ -51,7 +51,7 @@ class Images(Splits[ImageDataset]):
     subsample: int = 0
     sample_noise: SampleNoise | None = None
     with_rows: bool = False
-    chunk: int = 64
+    chunk: ClassVar[int] = 64
 
     @property
     def usable(self) -> int:
@@ -62,7 +62,7 @@ class Images(Splits[ImageDataset]):
         return min(STATISTICS_EXAMPLES, len(self.train))
 
     def batch(self, start: int, size: int) -> ImageBatch:
-        places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
+        places = self.places(start, size)
         selected: list[tuple[int, int]] = []
         if self.subsample:  # by position in the stream: however many processes or micro-batches share it
             first = -start % self.subsample
@@ -85,9 +85,6 @@ class Images(Splits[ImageDataset]):
     def validation(self, indices: Sequence[int]) -> ImageBatch:
         assert self.held
         return _stack([_example(self.held, i, (0, 0), ("validation", i)) for i in indices])
-
-    def probe(self, count: int) -> ImageBatch:
-        return self.validation(range(min(count, self.held_out)))
 
     def bits(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
         return model.bits_per_dim(model.log_likelihood(batch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from vflow.errors import ConfigError
 from vflow.models import Nowcast, NowcastBatch
 from vflow.models.nowcast import planes
 from vflow.randomness import normal
-from vflow.training.data import Samples, Splits, locate
+from vflow.training.data import DataModule, Samples
 from vflow.training.logging import grid
 
 EPOCH = 4096  # windows
@@ -24,12 +25,12 @@ CASES, MEMBERS = 3, 3  # rows of a picture of progress: cases, and members below
 
 
 @dataclass(frozen=True)
-class Nowcasts(Splits[RainWindows]):
+class Nowcasts(DataModule[RainWindows, NowcastBatch]):
     """The training stream of windows and the fixed windows of the events held out (None: there are none)."""
 
     num_samples: int
     subsample: int
-    chunk: int = 8
+    chunk: ClassVar[int] = 8
 
     @property
     def frames(self) -> int:
@@ -40,7 +41,7 @@ class Nowcasts(Splits[RainWindows]):
         return self.frames
 
     def batch(self, start: int, size: int) -> NowcastBatch:
-        places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
+        places = self.places(start, size)
         batch = _stack(
             [self.train.example(index, (self.seed, epoch)) for epoch, index in places],
             [("train", self.seed, epoch, index) for epoch, index in places],
@@ -55,9 +56,6 @@ class Nowcasts(Splits[RainWindows]):
     def validation(self, indices: Sequence[int]) -> NowcastBatch:
         assert self.held
         return _stack([self.held.example(i, (0, 0)) for i in indices], [("validation", i) for i in indices])
-
-    def probe(self, count: int) -> NowcastBatch:
-        return self.validation(range(min(count, self.held_out)))
 
     def bits(self, model: Nowcast, batch: NowcastBatch) -> Tensor:
         return model.bits_per_dim(model(batch), self.targets)[:, None]

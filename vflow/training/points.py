@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from vflow.pipelines.density import (
     score_rows,
 )
 from vflow.randomness import forked_rng, normal
-from vflow.training.data import Samples, Splits, begins, permutation
+from vflow.training.data import DataModule, S, Samples, begins, permutation
 from vflow.training.density import HeldOut, energy_weight, nats_of, optimize
 from vflow.training.ema import Ema
 
@@ -40,14 +41,23 @@ ENERGY_EXAMPLES = 20_000  # an epoch's length where there are no data, and sampl
 
 
 @dataclass(frozen=True)
-class PointData(Splits[Points]):
+class _Scored(DataModule[S, PointBatch], ABC):
+    """Data of densities, scored point by point."""
+
+    chunk: ClassVar[int] = 2000
+
+    def bits(self, model: DensityModel, batch: PointBatch) -> Tensor:
+        return model.bits_per_dim(model(batch))[:, None]
+
+
+@dataclass(frozen=True)
+class PointData(_Scored[Points]):
     """The training stream of points and those held out (None: there are none).
 
     noise: deviation of noise on training points, once these are white; the first epoch, which initialises a
         model, has none.
     """
 
-    chunk: int = 2000
     noise: float = 0.0
 
     def batch(self, start: int, size: int) -> PointBatch:
@@ -81,12 +91,6 @@ class PointData(Splits[Points]):
         assert self.held
         return point_batch(self.held, slice(None))
 
-    def probe(self, count: int) -> PointBatch:
-        return self.validation(range(min(count, self.held_out)))
-
-    def bits(self, model: DensityModel, batch: PointBatch) -> Tensor:
-        return model.bits_per_dim(model(batch))[:, None]
-
     def draw(
         self, model: DensityModel, device: torch.device, cancelled: Callable[[], bool]
     ) -> Samples | None:
@@ -107,21 +111,21 @@ class PointData(Splits[Points]):
 
 
 @dataclass(frozen=True)
-class EnergySamples:
+class EnergySamples(_Scored[tuple[()]]):
     """Noise of samples that an energy judges, with a weight that rises over the first half of the run."""
 
     energy: Energy
     noise_dim: int
     examples: int  # of the whole run
-    seed: int
     batch_size: int  # of the global batch, whose parts share its noise and its weight
-    length: int = ENERGY_EXAMPLES
-    usable: int = ENERGY_EXAMPLES
-    held_out: int = ENERGY_EXAMPLES
-    chunk: int = 2000
-    frames: int = 1
-    targets: int = 1
-    statistics_examples: int = 0
+
+    @property
+    def length(self) -> int:
+        return ENERGY_EXAMPLES
+
+    @property
+    def held_out(self) -> int:
+        return ENERGY_EXAMPLES
 
     def batch(self, start: int, size: int) -> PointBatch:
         first = begins(start, self.batch_size)
@@ -132,21 +136,11 @@ class EnergySamples:
         eps = normal((ENERGY_EXAMPLES, self.noise_dim), "energy-validation")
         return PointBatch(eps[list(indices)], energy=self.energy)
 
-    def probe(self, count: int) -> PointBatch:
-        return self.validation(range(count))
-
-    def bits(self, model: DensityModel, batch: PointBatch) -> Tensor:
-        return model.bits_per_dim(model(batch))[:, None]
-
     def draw(
         self, model: DensityModel, device: torch.device, cancelled: Callable[[], bool]
     ) -> Samples | None:
         """Sampled points as a histogram."""
         return _picture(model, None)
-
-    def describe(self, model: DensityModel, *, refitted: bool) -> dict[str, Any]:
-        """None: there are no data."""
-        return {}
 
 
 def open_point_data(config: DensityConfig, preset: Preset) -> PointData | EnergySamples:
@@ -165,7 +159,7 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
             DensityModel(config).noise_dim,
             training.batch_size,
         )
-        return EnergySamples(energy, noise_dim, training.max_steps * size, training.seed, size)
+        return EnergySamples((), None, training.seed, energy, noise_dim, training.max_steps * size, size)
     opened = partial(open_points, source, config=config, drop_missing=preset.data.drop_missing)
     train = opened("train")
     if not train.named:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from vflow.errors import ConfigError
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Temperature, augmented_noise, sample_noise
 from vflow.randomness import generator, normal
-from vflow.training.data import Samples, Splits, locate
+from vflow.training.data import DataModule, Samples, locate
 from vflow.training.logging import grid
 
 STATISTICS_CLIPS, STATISTICS_FRAMES = 512, 4096  # at most, that pixel maps and tables are fitted to
@@ -28,7 +29,7 @@ FUTURES = 4  # sampled rows under each
 
 
 @dataclass(frozen=True)
-class Videos(Splits[VideoDataset]):
+class Videos(DataModule[VideoDataset, VideoBatch]):
     """Training stream of clips, and the fixed validation clips (None: there are none).
 
     Args:
@@ -39,7 +40,7 @@ class Videos(Splits[VideoDataset]):
     config: VideoConfig
     data: DataConfig
     num_samples: int = 0
-    chunk: int = 8
+    chunk: ClassVar[int] = 8
     temperature: Temperature = 1.0
     shown: int = CLIPS
 
