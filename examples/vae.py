@@ -26,6 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from examples.densities import record
+from vflow.bijections import Chain, ParametersFromContext, VectorBijection
+from vflow.bijections.base import Context
+from vflow.bijections.linear import full_precision
 from vflow.config import TrainingConfig
 from vflow.config.base import Config, parse
 from vflow.config.density import ElementwiseLayer, Layer, Width
@@ -51,7 +54,7 @@ POSTERIORS: dict[str, list[dict[str, Any]]] = {
         },
         {"kind": "elementwise"},
     ],
-    "copula": [{"kind": "elementwise"}, {"kind": "gaussian-copula"}],
+    "copula": [{"kind": "elementwise"}],
 }
 
 
@@ -61,16 +64,65 @@ class VaeConfig(Config):
     dim: int = Field(default=784, ge=1, le=4096)
     latent: int = Field(default=32, ge=1, le=1024)
     hidden: tuple[Width, ...] = Field(default=(300, 300), min_length=1)
-    posterior: tuple[Layer, ...] = Field(
-        default=(ElementwiseLayer(),),
-        min_length=1,
-        description="from latent to normal noise, given the image",
-    )
+    posterior: tuple[Layer, ...] = Field(default=(ElementwiseLayer(),), min_length=1)
+    """Layers from latent to normal noise, given the image."""
+    copula: bool = False
+    """True if a Gaussian copula follows them."""
 
 
 def binarize(images: Tensor) -> Tensor:
     """Bits (B, D), float32, of grey images (B, …), uint8: 1 from level 128 on."""
     return (images.flatten(1) >= BLACK_BELOW).float()
+
+
+@final
+class GaussianCopula(VectorBijection):
+    """x = L z, L lower triangular with rows of length 1, diagonal positive (Wang & Wang 2019, section 4).
+
+    L Lᵀ is a correlation matrix, so a standard-normal z gives x standard-normal marginals: the copula alone
+    is learned. Row i of L is (a_i, 1) / ‖(a_i, 1)‖ for i numbers a_i. log |det L| = −Σ log ‖(a_i, 1)‖. The
+    map to the latent solves the triangular system.
+
+    Args:
+        dim: D.
+        features: F of a context that moves all a; 0 for none.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, dim: int, features: int = 0) -> None:
+        super().__init__()
+        self.dim, self.features = dim, features
+        rows, columns = torch.tril_indices(dim, dim, -1)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+        self.parameters_of_map = ParametersFromContext(torch.zeros(len(rows)), features)
+
+    def _factor(self, like: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """L (B, D, D) and the log-lengths of its rows before they are made 1, (B, D)."""
+        # An amortised copula learns slowly: noise in so many numbers, each of which a step of Adam would move
+        # by its learning rate times all that enters it, leads a posterior away from the diagonal for good.
+        if self.features:
+            a = self.parameters_of_map(like, None if context is None else context / self.features) / self.dim
+        else:
+            a = self.parameters_of_map(like, context)
+        lower = torch.eye(self.dim, dtype=a.dtype, device=a.device).repeat(len(like), 1, 1)
+        lower = lower.index_put(
+            (torch.arange(len(like), device=a.device)[:, None], self.rows, self.columns), a
+        )
+        square = lower.square().sum(2)
+        return lower * square.rsqrt()[:, :, None], 0.5 * square.log()
+
+    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        lower, log_length = self._factor(x, context)
+        z = torch.linalg.solve_triangular(lower, x[:, :, None], upper=False)[:, :, 0]
+        return z, log_length.sum(1)
+
+    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        lower, log_length = self._factor(z, context)
+        with full_precision(z):
+            return (lower @ z[:, :, None])[:, :, 0], -log_length.sum(1)
 
 
 @final
@@ -88,7 +140,9 @@ class Vae(nn.Module):
         widths = [config.dim, *config.hidden]
         layers = [part for n, m in pairwise(widths) for part in (nn.Linear(n, m), nn.ReLU())]
         self.encoder = nn.Sequential(*layers)
-        self.posterior = build_chain(config.posterior, config.latent, config.hidden[-1])
+        posterior = build_chain(config.posterior, config.latent, config.hidden[-1]).layers
+        copula = [GaussianCopula(config.latent, config.hidden[-1])] if config.copula else []
+        self.posterior = Chain([*posterior, *copula])
         self.decoder = MLP(config.latent, config.dim, config.hidden[::-1])
         self.prior = Normal(config.latent)
 
@@ -150,7 +204,7 @@ def posterior(names: list[str], data: str, steps: int, seed: int) -> Iterator[di
     )
     for name in names:
         torch.manual_seed(seed)
-        model = Vae(parse(VaeConfig, {"posterior": POSTERIORS[name]}, name))
+        model = Vae(parse(VaeConfig, {"posterior": POSTERIORS[name], "copula": name == "copula"}, name))
         seconds = train_vae(model, train_bits, steps, seed)
         with torch.no_grad():
             eps = normal((20, len(held), model.config.latent), "vae-validation", seed)

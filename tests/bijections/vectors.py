@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from examples.vae import GaussianCopula
 from tests.bijections.support import BATCH, FEATURES, Case
 from vflow.bijections import ActNorm, Bijection, Chain, Inverse
 from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
-from vflow.bijections.copula import GaussianCopula
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
 from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork

@@ -13,7 +13,6 @@ from vflow.bijections.batchnorm import BatchNorm as BatchNorm
 from vflow.bijections.bumps import RadialBumps as RadialBumps
 from vflow.bijections.circle import MobiusSum as MobiusSum
 from vflow.bijections.conditional import ConditionalAffine as ConditionalAffine
-from vflow.bijections.copula import GaussianCopula as GaussianCopula
 from vflow.bijections.coupling import AdditiveCoupling as AdditiveCoupling
 from vflow.bijections.coupling import AffineCoupling as AffineCoupling
 from vflow.bijections.coupling import Coupling as Coupling

@@ -18,7 +18,6 @@ READING = {
     "continuous",
     "coupling",
     "elementwise",
-    "gaussian-copula",
     "planar",
     "radial",
     "residual",
@@ -275,12 +274,6 @@ class MarginalsLayer(Config):
     bins: int = Field(default=16, ge=2, le=256)
 
 
-class GaussianCopulaLayer(Config):
-    """Correlations between elements (Wang & Wang 2019); with a condition, of each example its own."""
-
-    kind: Literal["gaussian-copula"] = "gaussian-copula"
-
-
 class RotationLayer(Config):
     """Learned rotation."""
 
@@ -342,7 +335,6 @@ Bijective = (
     | MonotoneLayer
     | MarginalsLayer
     | RotationLayer
-    | GaussianCopulaLayer
     | SphereLayer
     | InverseLayer
     | RepeatLayer

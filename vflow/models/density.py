@@ -10,7 +10,6 @@ from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Ele
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
-from vflow.bijections.copula import GaussianCopula
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
 from vflow.bijections.fold import Fold
 from vflow.bijections.marginals import ParetoMarginals
@@ -146,7 +145,6 @@ LAYERS: dict[type[Any], Callable[[Any, int, int], Bijection]] = {
     configs.SigmoidLayerConfig: lambda c, dim, features: SigmoidLayer(dim, c.leak),
     configs.MonotoneLayer: lambda c, dim, features: MonotoneNetwork(dim, c.hidden),
     configs.MarginalsLayer: lambda c, dim, features: ParetoMarginals(dim, c.bins),
-    configs.GaussianCopulaLayer: lambda c, dim, features: GaussianCopula(dim, features),
     configs.RotationLayer: lambda c, dim, features: Rotation(dim),
     configs.SphereLayer: _sphere,
     configs.InverseLayer: lambda c, dim, features: Inverse(build_chain(c.layers, dim, features)),

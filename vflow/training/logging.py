@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 from accelerate import Accelerator
-from einops import rearrange
 from tqdm import tqdm
 
 from vflow.card import model_card
@@ -21,6 +20,7 @@ from vflow.config import ModelConfig, Preset
 from vflow.data.media import atomic_write, write_png, write_video
 from vflow.disk import parse_json
 from vflow.pipelines.common import versions
+from vflow.pipelines.walk.render import tiles
 from vflow.training.args import TrainOptions
 from vflow.training.data import Samples
 from vflow.training.distributed import processes
@@ -148,14 +148,12 @@ def rewind_log(path: Path, step: int) -> None:
         draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
-GAP = 2  # grey pixels between pictures
-GREY = 127
+GREY = 127  # between pictures
 
 
 def grid(rows: np.ndarray) -> np.ndarray:
     """Rows of pictures (R, T, H, W, C) as one: (R·H + gaps, T·W + gaps, C)."""
-    padded = np.pad(rows, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=GREY)
-    return rearrange(padded, "r t h w c -> (r h) (t w) c")[:-GAP, :-GAP]
+    return tiles(rows.reshape(-1, *rows.shape[2:]), rows.shape[1], GREY)
 
 
 def write_samples(folder: Path, step: int, samples: Samples) -> None:

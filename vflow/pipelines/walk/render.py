@@ -36,11 +36,11 @@ def film(frames: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
     return np.stack([tiles(at_once, columns) for at_once in frames.swapaxes(0, 1)]), fps
 
 
-def tiles(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures uint8 (N, H, W, C) in rows of ``columns``, white between them: uint8 (H', W', C)."""
+def tiles(pictures: np.ndarray, columns: int, between: int = 255) -> np.ndarray:
+    """Pictures uint8 (N, H, W, C) in rows of ``columns``, the grey ``between`` them: uint8 (H', W', C)."""
     rows = math.ceil(len(pictures) / columns)
     padding = ((0, rows * columns - len(pictures)), (0, GAP), (0, GAP), (0, 0))
-    padded = np.pad(pictures, padding, constant_values=255)
+    padded = np.pad(pictures, padding, constant_values=between)
     return rearrange(padded, "(r c) h w k -> (r h) (c w) k", c=columns)[:-GAP, :-GAP]
 
 
