@@ -6,6 +6,9 @@ python scripts/benchmark.py sample                          time per sampled fra
 python scripts/benchmark.py startup                         `vflow predict` relative to `import torch`
 python scripts/benchmark.py floor                           lower bound by convolution and memory speed
 python scripts/benchmark.py busy                            commands alongside two busy processes per core
+python scripts/benchmark.py flood                           the wait for one digit beside 40 jobs of others
+python scripts/benchmark.py held                            memory that the app holds after many jobs
+python scripts/benchmark.py ending                          seconds from SIGTERM to the end, with 37 jobs
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from scripts.benchmarks.busy import busy
+from scripts.benchmarks.busy import busy, ending, flood, held
 from scripts.benchmarks.floor import floor
 from scripts.benchmarks.memory import memory
 from scripts.benchmarks.peers import PEERS
@@ -41,6 +44,9 @@ RUNS: dict[str, Callable[[Setting, argparse.Namespace], Found]] = {
     "startup": lambda setting, _: startup(setting),
     "floor": lambda setting, _: floor(setting),
     "busy": lambda *_: busy(),
+    "flood": lambda *_: flood(),
+    "held": lambda *_: held(),
+    "ending": lambda *_: ending(),
 }
 
 
