@@ -139,7 +139,7 @@ def surprise(form: Values) -> Film:
     frames = media.read_clip(FOLDER / "push-00064.mp4").frames
     frames[[10, 15]] = frames[[15, 10]]
     statistics = vflow.load_clip_statistics(find_checkpoints()[form["Checkpoint"]], model)
-    quantile = form["Percentile"] / 100
+    quantile = form["Limit in % (percentile)"] / 100
     surprisal = vflow.surprisal(model, frames, statistics=statistics, quantile=quantile, seed=form["Seed"])
     under = overlay_on(surprisal.frames, surprisal.excess, top_of(surprisal))
     pairs = [enlarged(np.stack(pair), 4) for pair in zip(surprisal.frames, under, strict=True)]

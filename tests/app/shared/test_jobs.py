@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 
 from apps.ui.shared.events import NewestPayload
-from apps.ui.shared.jobs import Abandoned, Jobs, in_thread, mapped, paced
+from apps.ui.shared.jobs import Abandoned, Jobs, in_thread, paced
 
 
 def work(should_stop: Callable[[], bool]) -> Generator[str, None, None]:
@@ -130,10 +130,10 @@ def test_work_in_a_thread_reports_and_returns() -> None:
         assert go_on.wait(30)
         return "result"
 
-    steps, found = mapped(in_thread(slow, seconds=0.05), lambda step: 10 * step), []
+    steps, found = in_thread(slow, seconds=0.05), []
     while not found:
         try:
-            assert next(steps) == 20, "the newest report, once"
+            assert next(steps) == 2, "the newest report, once"
             go_on.set()
         except StopIteration as end:
             found.append(end.value)
@@ -151,8 +151,8 @@ def test_work_in_a_thread_ends_when_nobody_waits_for_it() -> None:
             ended.append(True)
             raise
 
-    steps = mapped(in_thread(endless, seconds=0.05), str)
-    assert next(steps) == "1"
+    steps = in_thread(endless, seconds=0.05)
+    assert next(steps) == 1
     steps.close()
     assert ended == [True]
 
