@@ -36,7 +36,7 @@ from vflow.models import build_model
 from vflow.training.args import TrainOptions
 from vflow.training.data import Prefetcher
 from vflow.training.distributed import autocast_dtype
-from vflow.training.logging import read_log
+from vflow.training.logging import LOG, read_log
 from vflow.training.loop import train
 from vflow.training.setup import open_data
 
@@ -199,7 +199,7 @@ def precision() -> Result:
             run = Path(folder) / dtype
             quiet("shapes-guided", run, max_steps=PRECISION_STEPS, dtype=dtype, set=settings)
             found[dtype] = validation(run)
-            seconds[dtype] = read_log(run / "log.jsonl")[-1]["seconds"]
+            seconds[dtype] = read_log(run / LOG)[-1]["seconds"]
     note = ", ".join(f"{name} {found[name]:.5f} in {seconds[name]:.0f} s" for name in found)
     return Result({"difference": abs(found["bfloat16"] - found["float32"])}, note=note)
 
@@ -214,7 +214,7 @@ def quiet(preset: str, run: Path, **options: Any) -> None:
 
 def validation(run: Path) -> float:
     """Last validation figure of a run, bits/dim."""
-    lines = read_log(run / "log.jsonl")
+    lines = read_log(run / LOG)
     return float([line["val_bits_per_dim"] for line in lines if "val_bits_per_dim" in line][-1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ Work = Callable[..., dict[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesFlags:
+class FilesFlags(ABC):
     """Flags of both commands."""
 
     input: tyro.conf.Positional[Inputs]
@@ -42,13 +43,13 @@ class FilesFlags:
 
     unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--seed")
 
+    @abstractmethod
     def work(self) -> tuple[Sequence[Task], Work]:
         """Files, and what is done with each.
 
         Raises:
             ConfigError, InputError: no files, or a folder without any.
         """
-        raise NotImplementedError
 
     def line(self, entry: dict[str, Any]) -> str:
         """Words on a file that was written."""

@@ -31,7 +31,7 @@ from vflow.randomness import forked_rng
 from vflow.training.args import TrainOptions, held_out_events, own_data, resolve
 from vflow.training.commit import check_output, newest_commit
 from vflow.training.distributed import make_accelerator, naming_lost_peers, on_main, restarted
-from vflow.training.logging import read_log
+from vflow.training.logging import LOG, read_log
 from vflow.training.loop import run
 from vflow.training.setup import check_preset, naming_batch_memory
 
@@ -171,7 +171,7 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
     export.
     """
     path = options.output / RECIPE
-    begun = len(list(options.output.glob("*/log.jsonl"))) if path.is_file() else 0
+    begun = len(list(options.output.glob(f"*/{LOG}"))) if path.is_file() else 0
     if begun and not options.resume and not restarted():
         raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
     if begun and load_recipe(str(path)).stages[:begun] != recipe.stages[:begun]:
@@ -186,7 +186,7 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
 
 def _finished(folder: Path, preset: Preset) -> bool:
     """True if the stage's run came to its end, and its last commit is whole."""
-    log = read_log(folder / "log.jsonl")
+    log = read_log(folder / LOG)
     if not log or log[-1].get("status") != "finished":
         return False
     commit = newest_commit(folder)

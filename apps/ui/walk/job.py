@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,7 @@ class Job:
         kind = find_kind(family, settings.kind)
         random = kind.starts_at_random(family, upload=bool(self.inputs.files["files"]))
         name = f"{kind.title} {settings.direction + 1}" if "direction" in kind.controls else kind.title
-        found = self.effect()
+        found = self.effect
         if "level" in kind.controls:
             shapes = self.model.latent_shapes
             key = ALL if settings.level is None else str(settings.level % len(shapes))
@@ -324,6 +325,7 @@ class Job:
         told = f"{str(found).capitalize()}, {name[:1].lower()}{name[1:]}" if found else name
         return f"{told}: {counted(len(self.walk.positions), 'step')} in {seconds:.1f} s · {made}"
 
+    @cached_property
     def effect(self) -> Effect | None:
         """Words for the pictures at both ends, if the walk leads along a direction and they are clear."""
         assert self.walk is not None
@@ -345,7 +347,7 @@ class Job:
             list(zip(captions, self.inputs.pictures, strict=False)),
             start=initial_step(walk.kind, walk.positions),
             fps=fps,
-            effect=self.effect(),
+            effect=self.effect,
         )
         media.write_png(result.grid, render.grid(walk.frames))
         media.write_video(result.film, *render.film(walk.frames, fps))

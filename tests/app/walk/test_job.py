@@ -150,7 +150,8 @@ def test_what_is_said_in_place_of_a_command_makes_the_walk_again(here: Here) -> 
 
 def test_what_a_walk_does_is_said_before_its_direction(here: Here) -> None:
     """A digit that grows wider, whatever the model: the words are of the pictures."""
-    job = Job.begin(here.context, Request("digits", "direction", steps=5, label="3", level="0"))
+    request = Request("digits", "direction", steps=5, label="3", level="0")
+    job, still = (Job.begin(here.context, request) for _ in range(2))
     wide = np.zeros((5, 28, 28, 1), np.uint8)
     for step in range(5):
         wide[step, 4:24, 12 - step : 16 + step] = 255
@@ -158,9 +159,9 @@ def test_what_a_walk_does_is_said_before_its_direction(here: Here) -> None:
     assert job.summary(1.0).startswith("Narrow ↔ wide, direction 1 (")
     made = html.player(job.save(here.context), (28, 28))
     assert '<p class="vf-ends"><span>narrow</span><span>wide</span></p>' in made
-    job.walk = Walk(wide[[2] * 5], (-3, -1.5, 0, 1.5, 3), "direction")
-    assert job.summary(1.0).startswith("Direction 1 (")
-    assert "vf-ends" not in html.player(job.save(here.context), (28, 28))
+    still.walk = Walk(wide[[2] * 5], (-3, -1.5, 0, 1.5, 3), "direction")
+    assert still.summary(1.0).startswith("Direction 1 (")
+    assert "vf-ends" not in html.player(still.save(here.context), (28, 28))
 
 
 def test_directions_go_by_their_effects() -> None:
