@@ -56,6 +56,7 @@ SHOWS = """(frame) => {
   const total = Number(slider.max);
   const at = (video, time) => Math.abs((time / video.duration) * total - (frame - 0.5)) <= 0.6;
   const rests = (video) => video.readyState >= 2 && !video.seeking && video.paused;
+  if (!videos.every((video) => video.duration)) return false;  // not known yet: there is nowhere to seek
   for (const video of videos.filter((video) => !('presented' in video))) {
     video.presented = -1;  // when the picture on the screen is from: it comes later than the seek ends
     const next = () => video.requestVideoFrameCallback((_, shown) => {
