@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from vflow.densities import ENERGIES, TARGETS
@@ -333,3 +334,16 @@ def choices(source: str) -> list[tuple[str, str]]:
     fitting = suited(source)
     history = "" if len(fitting) <= len(LEADING) else "History: "
     return [(s.title if s.preset in LEADING else history + s.title, s.preset) for s in fitting]
+
+
+def asked_for(query: Mapping[str, str], density: str) -> tuple[str, str]:
+    """Density and system that an address names (``density=rings&system=maf``); what it leaves open is usual.
+
+    Args:
+        density: that of an address which names none, where the system suits it.
+    """
+    system = query.get("system", "")
+    named = [name for name in (query.get("density", ""), density, *LABELS) if name in LABELS]
+    fitting = [name for name in named if system in [each.preset for each in suited(name)]]
+    found = next(iter(fitting or named))
+    return found, system if fitting else suited(found)[0].preset

@@ -38,7 +38,7 @@ from ..shared.pad import drawing_pad
 from ..shared.turns import Turn
 from . import arm, files, html
 from .job import MAX_STEPS, STEPS, Job, Request
-from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, choices, suited
+from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, asked_for, choices, suited
 
 PROGRESS = "Steps learned"
 SHOW_PAD = f"""(source) => {{
@@ -131,6 +131,15 @@ def _settings() -> tuple[Form, Buttons]:
     source.change(choose, [source, system], [file, column, system], **QUICK)
     source.change(None, source, None, js=SHOW_PAD, **QUICK)
     system.change(_about, system, lines, **QUICK)
+
+    def opened(request: gr.Request) -> tuple[Any, ...]:
+        if not {"density", "system"} & set(request.query_params):
+            return gr.skip(), gr.skip()
+        name, preset = asked_for(request.query_params, first)
+        return gr.update(value=name), gr.update(choices=choices(name), value=preset)
+
+    if (page := gr.context.Context.root_block) is not None:
+        page.load(opened, None, [source, system], **QUICK)
     for sent in (pad.select, pad.clear):
         sent(keep, form.ink, None, trigger_mode="multiple", **QUICK)
     return form, buttons

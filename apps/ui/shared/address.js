@@ -1,4 +1,5 @@
-// The open tab stands in the page's address (#walk), so that a reload, Back, Forward and links lead to it.
+// The open tab stands in the page's address (#walk), so that a reload, Back, Forward and links lead to it; a link from
+// elsewhere may name it as ?tab=walk.
 (() => {
   let open = null; // name of the tab that was open when last looked
   let wanted = null; // that which the address asks for, until it is open
@@ -9,7 +10,7 @@
   const address = () => `${location.pathname}${location.search}#${open}`;
 
   function follow() {
-    const asked = location.hash.slice(1);
+    const asked = location.hash.slice(1) || new URLSearchParams(location.search).get("tab");
     const tab = asked ? tabs().find((each) => name(each) === asked) : tabs()[0];
     if (!tab || name(tab) === open) return;
     wanted = name(tab);

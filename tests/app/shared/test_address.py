@@ -6,9 +6,11 @@ import pytest
 from playwright.sync_api import expect
 
 from apps.app import HELP
+from apps.ui.lab.systems import BY_PRESET, asked_for
 from tests.app.support import App
 
 pytestmark = pytest.mark.browser
+MAF = BY_PRESET["maf"].title
 
 
 def at(app: App, title: str, fragment: str) -> None:
@@ -46,6 +48,32 @@ def test_a_link_opens_its_tab(app: App) -> None:
     at(app, "Digits", "#nothing")
     app.page.go_back()
     at(app, "Digits", "#digits")
+
+
+def test_a_link_names_a_tab_and_what_the_lab_learns(app: App) -> None:
+    app.page.goto(f"{app.address}/?tab=lab&system=maf&density=rings")
+    expect(app.page.get_by_role("tab", selected=True)).to_have_text("Lab")
+    expect(app.page.locator("[aria-label=Density]:visible")).to_have_value("Rings")
+    expect(app.page.locator("[aria-label=Flow]:visible")).to_have_value(MAF)
+    app.page.get_by_role("tab", name="Walk").click()
+    expect(app.page.get_by_role("tab", selected=True)).to_have_text("Walk")
+    app.page.go_back()
+    expect(app.page.get_by_role("tab", selected=True)).to_have_text("Lab")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"system": "sphere"}, ("sphere", "sphere")),
+        ({"system": "made"}, ("two-moons", "made")),
+        ({"system": "sphere", "density": "rings"}, ("sphere", "sphere")),
+        ({"density": "torus"}, ("torus", "circular-spline")),
+        ({"density": "u1"}, ("u1", "planar-energy")),
+        ({"density": "file", "system": "<b>"}, ("two-moons", "spline")),
+    ],
+)
+def test_an_address_names_a_density_a_system_or_both(query: dict[str, str], found: tuple[str, str]) -> None:
+    assert asked_for(query, "two-moons") == found
 
 
 def test_help_for_programmers_leaves_the_tab_in_the_address(app: App) -> None:
