@@ -732,3 +732,19 @@ def test_openmp_threads_wait_passively_from_before_torch_is_loaded(own: str | No
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == expected
+
+
+def test_another_package_of_this_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "vflow-0.1.2.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: vflow\nVersion: 0.1.2\n", encoding="utf-8")
+    assert cli.main(["config", "shapes"]) == 0
+    monkeypatch.syspath_prepend(tmp_path)
+    capsys.readouterr()
+    assert cli.main(["config", "shapes"]) == cli.USAGE
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("error: a package vflow 0.1.2 of another project") and "pip uninstall vflow" in said
+    )

@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Annotated, Any, NamedTuple, Union
 
 from vflow import registry
@@ -107,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(encoding="utf-8" if os.name == "nt" else None, errors=ANY_CHARACTER)
     try:
         with naming_memory("give smaller or fewer inputs, or draw fewer samples"):
+            _refuse_namesake()
             registry.load_plugins()
             return _dispatch(arguments)
     except VflowError as error:
@@ -118,6 +119,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # such as a full disk behind stdout
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
+
+
+def _refuse_namesake() -> None:
+    """A package of another project is imported as vflow, too; where both are installed, files are mixed.
+
+    Raises:
+        ConfigError: it is there.
+    """
+    if found := list(metadata.distributions(name="vflow")):
+        raise ConfigError(
+            f"a package vflow {found[0].version} of another project is installed among this one's files: "
+            "pip uninstall vflow, then install this one (vflow-torch) anew, or use an environment of its own"
+        )
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
