@@ -51,6 +51,7 @@ OWN = {
     "infer-actions": Command("vflow.commands.infer_actions:InferActions", "which plan a film was made by"),
     "compress": FURTHER,
     "decompress": FURTHER,
+    "export": Command("vflow.commands.export:Export", "write a model as ONNX, and a page that draws with it"),
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
     "benchmark": Command("vflow.commands.benchmark:RunBenchmark", "measure on a published benchmark"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),

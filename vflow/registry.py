@@ -85,6 +85,7 @@ class Family:
         settings: class of its settings, which needs no torch.
         command: name and face of its command. joins: the family whose command draws with its models, too.
         further: commands beside it, each with a ``home``.
+        export: gives the ONNX graphs of a model (``vflow.pipelines.export.Parts``).
     """
 
     name: str
@@ -105,6 +106,7 @@ class Family:
     command: Command | None = None
     joins: str = ""
     further: tuple[Command, ...] = ()
+    export: Home = None
 
 
 def resolve(home: Home) -> Any:

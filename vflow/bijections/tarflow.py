@@ -87,15 +87,16 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(size.hidden)
 
     def forward(
-        self, before: Tensor, given: Tensor | None, first: int = 0, caches: Sequence[Cache] | None = None
+        self, before: Tensor, given: Tensor | None, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, list[Cache]]:
-        """Features (B, n, hidden) of tokens ``first`` …, and their keys and values for later tokens.
+        """Features (B, n, hidden) of tokens after those in ``caches``, and the keys and values of all.
 
         Args:
             before: of each token those before it that it sees at once, (B, n, inputs).
             given: context, (B, n or 1, features).
-            caches: of each layer, from the call for the tokens before ``first``.
+            caches: of each layer, from the call for the tokens before; None: there are none.
         """
+        first = 0 if caches is None else caches[0].shape[3]
         h = self.token_in(before) + self.place[first : first + before.shape[1]]
         if self.context_in is not None:
             if given is None:
@@ -210,18 +211,32 @@ class TransformerBlock(Bijection):
             seen = given if given is None or given.shape[1] == 1 else given[:, index : index + 1]
             if guidance is not None:
                 before = before.repeat(2, 1, 1)
-            features, caches = self.net(before, seen, index, caches)
             weight = None if guidance is None else guidance * index / max(tokens.shape[1] - 1, 1)
-            value, log_slope = self._decode_token(self._element_parameters(features), latent, weight)
+            value, log_slope, caches = self.decode_token(latent, before, seen, caches, weight)
             found.append(value)
             slopes.append(log_slope)
         x = torch.cat(found[max(self.offsets) :], 1)
         return self._to_image(x, z), self._to_image(torch.cat(slopes, 1), z).sum(1)
 
-    def _decode_token(
-        self, parameters: Callable[[Tensor], Tensor], z: Tensor, weight: float | None
-    ) -> tuple[Tensor, Tensor]:
-        """Inverse of f for one token z (B, 1, token): at once, or one number after another."""
+    def decode_token(
+        self,
+        z: Tensor,
+        before: Tensor,
+        given: Tensor | None,
+        caches: Sequence[Cache] | None = None,
+        weight: float | None = None,
+    ) -> tuple[Tensor, Tensor, list[Cache]]:
+        """Inverse of f for the next token: at once, or one number after another.
+
+        Args:
+            z: its latents, (B, 1, token). before, given, caches: as ``CausalTransformer`` takes them.
+            weight: of guidance; a second half of ``before`` and ``given`` is what it leads from.
+
+        Returns:
+            Its numbers (B, 1, token), their log slopes, and the caches with it.
+        """
+        features, kept = self.net(before, given, caches)
+        parameters = self._element_parameters(features)
         parts = 1 if self.net_within is None else self.token
         x, slopes = torch.zeros_like(z), []
         for own in range(0, self.token, self.token // parts):
@@ -233,4 +248,4 @@ class TransformerBlock(Bijection):
             value, log_slope = self.element.inverse(z[..., part], h[:, :, part])
             x = torch.cat([x[..., :own], value, x[..., part.stop :]], 2)
             slopes.append(log_slope)
-        return x, torch.cat(slopes, 2)
+        return x, torch.cat(slopes, 2), kept

@@ -23,6 +23,7 @@ FAMILY = Family(
     walk=Walk("vflow.pipelines.walk.images:PhotoAdapter", "Start: a photo"),
     task="vflow.pipelines.color.task:COLORIZE",
     settings="vflow.tasks.colorize.settings:ColorSettings",
+    export="vflow.pipelines.export:color_parts",
     command=Command(
         name="colorize",
         summary="draw many colourings of photos",

@@ -24,6 +24,7 @@ FAMILY = Family(
     walk=Walk("vflow.pipelines.walk.images:DigitAdapter", "Start: an image of a digit"),
     task="vflow.pipelines.digits.digits:DRAW_DIGITS",
     settings="vflow.tasks.digits.settings:DigitsSettings",
+    export="vflow.pipelines.export:digit_parts",
     command=Command(
         name="digits",
         summary="draw handwritten digits by class",

@@ -24,6 +24,7 @@ FAMILY = Family(
     reads=("train", "limit", "num_samples", "temperature"),
     task="vflow.pipelines.upscale:ENLARGE",
     settings="vflow.tasks.enlarge.settings:EnlargeSettings",
+    export="vflow.pipelines.export:enlarge_parts",
     command=Command(
         name="upscale",
         summary="enlarge photos, in many variants",
