@@ -1,11 +1,12 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long test-cluster mutants pins pins-advance count lint format e2e bench accept docs wheel clean
+.PHONY: help app test test-long test-cluster test-export mutants pins pins-advance count lint format e2e bench accept docs wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # A process of tests with the app and a browser takes about 1.5 GB.
 JOBS := auto
+MODELS := colorizer enlarge
 SPREAD := $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --maxprocesses 4 --dist loadfile)
 # HOST is used only if passed to make: some shells export it, and binding to that would expose the app to the network.
 HOST_FLAG = $(if $(filter command,$(firstword $(origin HOST))),--host '$(HOST)')
@@ -15,6 +16,8 @@ help:
 	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x'; JOBS=1 for one process)"
 	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
 	@echo "make test-cluster  runs the tests with S3, Ray and Slurm's stand-in, all on this machine"
+	@echo "make test-export  runs the tests of vflow export, with a page in the browser"
+	@echo "make browser    builds a page in build/browser that draws in the browser alone (MODELS='colorizer enlarge')"
 	@echo "make mutants    puts known faults into copies of the code, one by one, and checks that tests notice (hours; ARGS='--only crps')"
 	@echo "make pins       compares what the code computes with an earlier commit (BASE=commit; else that of pins/base)"
 	@echo "make pins-advance  makes the present commit of main the one to compare with, when a submission begins"
@@ -40,6 +43,12 @@ test-long: setup-test
 
 test-cluster: setup-test setup-test-cluster
 	@$(PYTEST) -m cluster tests/cluster $(ARGS)
+
+test-export: setup-test setup-test-export
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) -m export tests/pipelines tests/app $(ARGS)
+
+browser: setup-app setup-onnx
+	@for model in $(MODELS); do $(BIN)/vflow export --checkpoint "$$model" --output build/browser; done
 
 mutants: setup-test
 	@$(BIN)/python scripts/mutants.py $(ARGS)

@@ -1,7 +1,5 @@
 // Digits of a TarFlow: each block takes its latents token by token, and hands its caches on.
 
-const SIDE = 28;
-
 // The `offsets` tokens before token `t`, side by side for each image; where there is none, zeros.
 function before(tokens, t, offsets, count, width) {
   const found = new Float32Array(count * offsets.length * width);
@@ -17,7 +15,7 @@ function before(tokens, t, offsets, count, width) {
 
 // Images of `count` digits: from the last block to the first, token by token in the block's order.
 export async function drawDigits(model, label, count, temperature, { step, tensor, normal }) {
-  const { tokens, width, blocks } = model;
+  const { size, tokens, width, blocks } = model;
   const labels = tensor(new BigInt64Array(count).fill(BigInt(label)), [count]);
   let latents = Array.from({ length: tokens }, () => normal(count, 1, width).data.map((value) => value * temperature));
   for (let index = blocks.length - 1; index >= 0; index--) {
@@ -42,11 +40,12 @@ export async function drawDigits(model, label, count, temperature, { step, tenso
     for (let image = 0; image < count; image++) all.set(token.subarray(image * width, (image + 1) * width), (image * tokens + t) * width);
   });
   const { image } = await step("pixels", { tokens: tensor(all, [count, tokens, width]) });
-  return Array.from({ length: count }, (_, index) => grey(image.data.subarray(index * SIDE * SIDE, (index + 1) * SIDE * SIDE)));
+  const area = size[0] * size[1];
+  return Array.from({ length: count }, (_, index) => grey(image.data.subarray(index * area, (index + 1) * area), size));
 }
 
-function grey(values) {
-  const image = new ImageData(SIDE, SIDE);
+function grey(values, [height, width]) {
+  const image = new ImageData(width, height);
   for (let i = 0; i < 4 * values.length; i++) image.data[i] = i % 4 === 3 ? 255 : values[i >> 2];
   return image;
 }

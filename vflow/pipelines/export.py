@@ -136,7 +136,7 @@ def digit_parts(model: Digits | TarFlow) -> Parts:
         inputs = {
             "z": torch.randn(2, 1, width),
             "before": torch.randn(2, 1, width * len(block.offsets)),
-            "label": torch.tensor([3, 0]),
+            "label": torch.arange(2) % model.config.classes,
             "cache": cache,
         }
         batch = {0: VARIES}
@@ -146,8 +146,8 @@ def digit_parts(model: Digits | TarFlow) -> Parts:
         blocks.append({"offsets": block.offsets, "reverse": block.reverse, **cached})
     pixels = {"tokens": torch.randn(2, tokens, width)}
     graphs.append(Graph("pixels", PatchPixels(model), pixels, ("image",), {"tokens": {0: VARIES}}))
-    facts = {"classes": model.config.classes, "tokens": tokens, "width": width, "blocks": blocks}
-    return Parts(graphs, facts)
+    size = {"size": model.image_shape[1:], "tokens": tokens, "width": width}
+    return Parts(graphs, {"classes": model.config.classes, **size, "blocks": blocks})
 
 
 def noise(shapes: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
@@ -206,10 +206,10 @@ def write_graph(graph: Graph, path: Path) -> float:
         given = {name: x.numpy() for name, x in graph.inputs.items()}
         wanted = graph.module(*inputs)
         pairs = zip(session.run(None, given), wanted if isinstance(wanted, tuple) else (wanted,), strict=True)
-        error = max(_difference(found, true.numpy()) for found, true in pairs)
-        if not error <= ERROR:
-            raise ConfigError(f"{graph.name}: differs from torch by {error:.1e} of its spread; not written")
-    return error
+        worst = max(_difference(found, true.numpy()) for found, true in pairs)
+        if not worst <= ERROR:
+            raise ConfigError(f"{graph.name}: differs from torch by {worst:.1e} of its spread; not written")
+    return worst
 
 
 def _difference(found: np.ndarray, true: np.ndarray) -> float:
