@@ -279,7 +279,7 @@ class WaveletPrior(nn.Module):
         return found
 
     def motion(self, frames: Tensor, mask: Tensor) -> Motion | None:
-        """How the newest of ``frames`` goes on after the frame that follows it; arguments as of ``past``.
+        """Motion of the newest of ``frames``, from the frame after it on; arguments as of ``past``.
 
         None for a prior that does not move frames on, and where ``mask`` lacks one of the last two.
         """
