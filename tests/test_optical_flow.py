@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vflow.optical_flow import extrapolate, next_frames, optical_flow, positions_before
+from vflow.optical_flow import extrapolate, next_frames, optical_flow
 
 
 def drifting(frames: int, channels: int = 1, side: int = 96) -> np.ndarray:
@@ -25,7 +25,7 @@ def drifting(frames: int, channels: int = 1, side: int = 96) -> np.ndarray:
 @pytest.mark.parametrize("many", [False, True])
 def test_frames_go_on_with_the_last_motion(channels: int, many: bool) -> None:
     film = drifting(7, channels)
-    found = extrapolate(film[:3], 4) if many else next_frames(film[2], positions_before(film[1], film[2]))
+    found = extrapolate(film[:3], 4) if many else next_frames(film[1], film[2])
     true = film[3:] if many else film[3]
     assert found.shape == (4 if many else 2, 96, 96, channels)
     assert found.dtype == (np.float32 if many else np.uint8)

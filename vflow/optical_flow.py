@@ -56,32 +56,25 @@ def extrapolate(frames: np.ndarray, num_frames: int) -> np.ndarray:
     Raises:
         InputError: fewer than 16 pixels a side.
     """
-    source = positions_before(frames[-2], frames[-1])
+    source = _source(frames[-2], frames[-1])
     made = [frames[-1].astype(np.float32)]
     for _ in range(num_frames):
         made.append(sampled(made[-1], source, cv2.BORDER_REPLICATE).reshape(made[0].shape))
     return np.stack(made[1:])
 
 
-def next_frames(last: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Frame after ``last`` that shows what is at ``source`` in it, sampled bilinearly and bicubically.
+def next_frames(before: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Frame after ``last`` if all goes on as from ``before`` to it, sampled bilinearly and bicubically.
 
-    Bilinear samples are nearer to the truth on average, bicubic ones sharper.
+    Bilinear samples are nearer to the truth on average, bicubic ones sharper. Frames uint8 (H, W, C), C 1
+    or 3, give uint8 (2, H, W, C).
 
-    Args:
-        last: uint8 (H, W, C), C 1 or 3.
-        source: positions (x, y) in pixels, (H, W, 2).
-
-    Returns:
-        uint8 (2, H, W, C).
+    Raises:
+        InputError: fewer than 16 pixels a side.
     """
+    source = _source(before, last)
     found = [sampled(last, source, cv2.BORDER_REPLICATE, way) for way in (cv2.INTER_LINEAR, cv2.INTER_CUBIC)]
     return np.stack(found).reshape(len(found), *last.shape)
-
-
-def composed(later: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Positions ``later`` (H, W, 2) of a frame's pixels as the next frame has them, its own at ``source``."""
-    return sampled(later, source, cv2.BORDER_REPLICATE)
 
 
 def sampled(
@@ -96,14 +89,8 @@ def sampled(
     return np.asarray(cv2.remap(field, x, y, interpolation, borderMode=beyond))
 
 
-def positions_before(before: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Position in ``last`` of what the next frame shows at each pixel if all goes on, float32 (H, W, 2).
-
-    Frames uint8 (H, W, C), C 1 or 3.
-
-    Raises:
-        InputError: fewer than 16 pixels a side.
-    """
+def _source(before: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Position in ``last`` of what the next frame shows at each pixel, (H, W, 2)."""
     grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.shape[-1] == 3 else f[..., 0] for f in (before, last)]
     height, width = last.shape[:2]
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vflow.bijections.integer_haar import MEAN, IntegerHaar, haar_blocks
 from vflow.config import WaveletPriorConfig
-from vflow.optical_flow import next_frames, positions_before
+from vflow.optical_flow import next_frames
 from vflow.priors.wavelet import (
     LevelPast,
     WaveletPrior,
@@ -163,32 +163,12 @@ def test_extrapolated_copies_come_last_and_foresee_a_drift() -> None:
     without, found = (each.past(frames[:, :3] - 128, torch.ones(1, 3)) for each in (plain, prior))
     assert torch.equal(found[0].copies[:, :13], without[0].copies)
     images = frames[0].movedim(1, -1).numpy().astype(np.uint8)
-    made = (
-        torch.from_numpy(next_frames(images[2], positions_before(images[1], images[2])))
-        .movedim(-1, 1)
-        .float()
-        - 128
-    )
+    made = torch.from_numpy(next_frames(images[1], images[2])).movedim(-1, 1).float() - 128
     assert torch.equal(found[0].copies[0, 13:] * config.unit, haar_blocks(made))
     true = haar_blocks(frames[:, 3] - 128)[:, None] / config.unit
     errors = (found[0].copies - true).abs()[..., 3:-3, 3:-3].mean((0, 2, 3, 4, 5))
     assert errors[13:].max() < 0.7 * errors[:13].min()
     assert (found[0].cost[:, 13:] < found[0].cost[:, :13].amin(1, keepdim=True)).float().mean() > 0.5
-
-
-def test_the_last_given_frame_goes_on_whatever_is_drawn() -> None:
-    frames, there = drifting(7) - 128, torch.ones(1, 3)
-    prior = perturbed(frames=3, config=CONFIG.model_copy(update={"extrapolated": True}))
-    motion = prior.motion(frames[:, :3], there)
-    assert motion is not None and prior.motion(frames[:, :3], torch.tensor([[1.0, 0.0, 1.0]])) is None
-    for newest in (3, 4, 5):
-        noisy = frames[:, newest - 2 : newest + 1] + 20 * torch.randn(1, 3, 3, 32, 32).round()
-        moved = prior.past(noisy, there, motion=motion)[0].copies[:, 9:]
-        true = haar_blocks(frames[:, newest + 1])[:, None] / prior.config.unit
-        still = haar_blocks(frames[:, 2])[:, None] / prior.config.unit
-        errors = [(x - true).abs()[..., 4:-4, 4:-4].mean() for x in (moved, still)]
-        assert errors[0] < 0.4 * errors[1]
-        motion = motion.onward()
 
 
 def test_without_two_frames_extrapolated_copies_are_the_newest() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from vflow.bijections.pixel_map import BinnedMap
 from vflow.config import LatticeVideoFlowConfig, WaveletPriorConfig
-from vflow.models.base import Condition, Sampled
+from vflow.models.base import Condition
 from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import LatticePrior, Places
-from vflow.priors.wavelet import Motion, WaveletPrior
+from vflow.priors.wavelet import WaveletPrior
 
 EDGE = 0.02  # grey levels that encoded pixels keep from the edges of their bins, against rounding
 
@@ -104,19 +104,7 @@ class LatticeVideoFlow(VideoModel):
     def condition_next(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
     ) -> Condition:
-        return self._condition(rollout.history[0], rollout.mask, self.next_actions(rollout), rollout.motion)
-
-    @torch.no_grad()
-    def step(
-        self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
-    ) -> tuple[Rollout, Sampled]:
-        """As of any model; what a prior moves on is the last given frame."""
-        after, sampled = super().step(rollout, eps, temperature)
-        if rollout.motion is not None:
-            after = after._replace(motion=rollout.motion.onward())
-        elif isinstance(self.prior, WaveletPrior):
-            after = after._replace(motion=self.prior.motion(rollout.history[0], rollout.mask))
-        return after, sampled
+        return self._condition(rollout.history[0], rollout.mask, self.next_actions(rollout))
 
     @torch.no_grad()
     def encode_frame(
@@ -171,12 +159,10 @@ class LatticeVideoFlow(VideoModel):
         names = tuple(f"stride {stride}" for stride in values)
         return NoiseSources(names, [self.image_shape] * len(values), len(values), len(values), join)
 
-    def _condition(
-        self, latents: Tensor, mask: Tensor, actions: Tensor | None, motion: Motion | None = None
-    ) -> Condition:
-        """Condition on windows of what ``remember`` keeps (N, n, C, H, W), features of actions, motion."""
+    def _condition(self, latents: Tensor, mask: Tensor, actions: Tensor | None) -> Condition:
+        """Condition on windows of what ``remember`` keeps (N, n, C, H, W), and on features of actions."""
         if isinstance(self.prior, WaveletPrior):
-            past: Any = self.prior.past(latents, mask, actions, motion)
+            past: Any = self.prior.past(latents, mask, actions)
         else:
             past = self.prior.past(latents, mask)
         return Condition([], [None] * self.config.glow.levels, past=past)

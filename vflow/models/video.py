@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,7 +81,6 @@ class Rollout(NamedTuple):
     mask: Tensor  # (B, n) in {0, 1}, 0 where a frame is absent
     chains: Sequence[Bijection]  # the Glow's, matrices inverted once per run
     actions: Tensor | None = None  # (B, n + F, A): of these frames and the next F; NaN where unknown
-    motion: Any = None  # of the frames that were given, as the prior keeps it
 
     @property
     def frame(self) -> Tensor:
@@ -235,7 +234,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         mask = torch.cat([rollout.mask[:, 1:], torch.ones_like(rollout.mask[:, :1])], 1)
         frames = torch.cat([rollout.frames[:, 1:], sampled.frame[:, None]], 1)
         actions = None if rollout.actions is None else rollout.actions[:, 1:]
-        return rollout._replace(frames=frames, history=history, mask=mask, actions=actions), sampled
+        return Rollout(frames, history, mask, rollout.chains, actions), sampled
 
     @torch.no_grad()
     def encode_frame(

@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -278,30 +277,14 @@ class WaveletPrior(nn.Module):
             found[:: self.side(level), :: self.side(level)] = self.side(level)
         return found
 
-    def motion(self, frames: Tensor, mask: Tensor) -> Motion | None:
-        """Motion of the newest of ``frames``, from the frame after it on; arguments as of ``past``.
-
-        None for a prior that does not move frames on, and where ``mask`` lacks one of the last two.
-        """
-        if not self.config.extrapolated or frames.shape[1] < 2 or not bool(mask[:, -2:].all()):
-            return None
-        source = _positions_before(frames)
-        return Motion(frames[:, -1], source, source, source).onward()
-
-    def past(
-        self, frames: Tensor, mask: Tensor, actions: Tensor | None = None, motion: Motion | None = None
-    ) -> list[LevelPast]:
+    def past(self, frames: Tensor, mask: Tensor, actions: Tensor | None = None) -> list[LevelPast]:
         """Past of each level, fine to coarse, of a window of frames (B, n, C, H, W), whole numbers around 0.
 
-        Args:
-            mask: (B, n), 0 where a frame is absent.
-            actions: features of actions (B, E, h, w).
-            motion: what is moved on in place of the newest frame and of the one before.
+        ``mask`` (B, n) is 0 where a frame is absent. ``actions``: features of actions (B, E, h, w).
         """
-        moved = [None, None] if motion is None else motion.moved()
-        newest, before = self._displaced(frames, mask, moved[1]), None
+        newest, before = self._displaced(frames, mask), None
         if self.frames > 1:
-            before = self._displaced(frames[:, :-1], mask[:, :-1], moved[0])
+            before = self._displaced(frames[:, :-1], mask[:, :-1])
         own, found = haar_blocks(frames), []
         for level in range(self.top + 1):
             found.append(self._level_past(own, newest, before, mask))
@@ -446,7 +429,7 @@ class WaveletPrior(nn.Module):
         planes = torch.cat([own.flatten(1, 3), absent, cost[:, : self.near]], 1)
         return LevelPast(planes, newest, cost, votes)
 
-    def _displaced(self, frames: Tensor, mask: Tensor, moved: Tensor | None) -> Tensor:
+    def _displaced(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Finest blocks (B, K, 4, C, H/2, W/2) of the newest of (B, n, C, H, W), displaced in K ways."""
         image = frames[:, -1]
         down, right = (max(abs(vector[axis]) for vector in self.vectors) for axis in (0, 1))
@@ -460,8 +443,7 @@ class WaveletPrior(nn.Module):
         }
         found = [blocks[i, j][..., y : y + height, x : x + width] for y, i, x, j in starts]
         if self.config.extrapolated:
-            moved = _moved_on(frames, mask) if moved is None else moved
-            found += haar_blocks(moved).unbind(1)
+            found += haar_blocks(_moved_on(frames, mask)).unbind(1)
         return torch.stack(found, 1)
 
     def _cost(self, blocks: Tensor, copies: Tensor, known: Tensor | None = None) -> Tensor:
@@ -473,61 +455,21 @@ class WaveletPrior(nn.Module):
         return total / math.sqrt(blocks.shape[1] * self.channels)
 
 
-class Motion(NamedTuple):
-    """The last given frame, and where in it later frames lie if all goes on as it did before.
-
-    Drawn frames are not asked: flow between them adds their errors up, and each sampling blurs.
-    """
-
-    frame: Tensor  # (B, C, H, W)
-    source: Tensor  # positions (x, y) in a frame of what the next one shows, (B, H, W, 2)
-    newest: Tensor  # the same in ``frame``, of the newest frame
-    next: Tensor  # the same, of the one after it
-
-    def moved(self) -> list[Tensor]:
-        """``frame`` where it is in the newest frame and in the next, each in E ways: (B, E, C, H, W)."""
-        return [_sampled(self.frame, positions) for positions in (self.newest, self.next)]
-
-    def onward(self) -> Motion:
-        """The same one frame later."""
-        from vflow.optical_flow import composed
-
-        pairs = zip(self.next.cpu().numpy(), self.source.cpu().numpy(), strict=True)
-        later = torch.from_numpy(np.stack([composed(*pair) for pair in pairs])).to(self.next)
-        return self._replace(newest=self.next, next=later)
-
-
-def _bytes(frames: Tensor) -> np.ndarray:
-    """Frames (…, C, H, W) around 0 as OpenCV has them, uint8 (…, H, W, C)."""
-    return (frames + GREY).clamp(0, LEVELS - 1).to("cpu", torch.uint8).movedim(-3, -1).numpy()
-
-
-def _positions_before(frames: Tensor) -> Tensor:
-    """Positions in the newest of frames (B, n, C, H, W) of what comes next, if all goes on: (B, H, W, 2)."""
-    from vflow.optical_flow import positions_before  # only here does a model need OpenCV
-
-    found = [positions_before(*pair) for pair in _bytes(frames[:, -2:])]
-    return torch.from_numpy(np.stack(found)).to(frames.device)
-
-
-def _sampled(frames: Tensor, positions: Tensor) -> Tensor:
-    """Frames (B, C, H, W) at ``positions`` (B, H, W, 2), in E ways: (B, E, C, H, W)."""
-    from vflow.optical_flow import next_frames
-
-    made = [next_frames(*pair) for pair in zip(_bytes(frames), positions.cpu().numpy(), strict=True)]
-    return torch.from_numpy(np.stack(made)).movedim(-1, 2).to(frames) - GREY
-
-
 @torch.no_grad()
 def _moved_on(frames: Tensor, mask: Tensor) -> Tensor:
-    """Newest of frames (B, n, C, H, W) moved on along the flow from the one before: (B, E, C, H, W).
+    """Frames (B, E, C, H, W) after (B, n, C, H, W) along the optical flow of the last two, in E ways.
 
-    Where ``mask`` (B, n) lacks that one, the newest stays where it is.
+    Where ``mask`` (B, n) lacks the one before the newest, the newest.
     """
     newest = frames[:, -1]
     found = torch.stack([newest] * EXTRAPOLATIONS, 1)
-    if frames.shape[1] > 1 and len(rows := mask[:, -2].nonzero().flatten()):
-        found[rows] = _sampled(newest[rows], _positions_before(frames[rows]))
+    if frames.shape[1] > 1:
+        from vflow.optical_flow import next_frames  # only here does a model need OpenCV
+
+        images = (frames[:, -2:] + GREY).clamp(0, LEVELS - 1).to("cpu", torch.uint8).movedim(2, -1).numpy()
+        for number in mask[:, -2].nonzero().flatten().tolist():
+            made = torch.from_numpy(next_frames(*images[number])).movedim(-1, 1)
+            found[number] = made.to(found) - GREY
     return found
 
 
