@@ -1,4 +1,4 @@
-"""Runs a lesson of the course and makes its pictures anew: ``python scripts/course.py 01-change-of-variables``."""
+"""Runs lessons of the course and makes their pictures anew: ``python scripts/course.py 03-glow``."""
 
 from __future__ import annotations
 

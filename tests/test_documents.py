@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import vflow
+from apps.ui.lab.systems import asked_for
 from tests.fake_hub import FakeHub
 from vflow import cli
 
@@ -41,7 +42,8 @@ def names(pages: list[Path]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_links_and_pictures_lead_to_files(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in t]
     assert not [target for target in targets if target and not (page.parent / target).exists()]
     named = re.findall(
         r"(?<![\w/.])(?:docs|scripts|vflow|examples|tests)/[\w/-]+\.(?:md|py|yaml|json)\b", text
@@ -148,6 +150,14 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_few_blocks_are_left_out() -> None:
     assert sum(block.mark == "no-run" for page in RUN for block in blocks_of(page)) <= 6
+
+
+@pytest.mark.parametrize("page", SITE, ids=names(SITE))
+def test_links_to_the_lab_name_what_it_has(page: Path) -> None:
+    for query in re.findall(r"\?tab=lab&([\w=&-]+)\)", page.read_text(encoding="utf-8")):
+        asked = dict(part.split("=") for part in query.split("&"))
+        found = dict(zip(("density", "system"), asked_for(asked, "two-moons"), strict=True))
+        assert asked.items() <= found.items()
 
 
 def listed(nav: Any) -> set[str]:
