@@ -99,7 +99,7 @@ def nats(trace: Trace) -> None:
 
 
 def click(trace: Trace) -> None:
-    """A click on Predict in the app, with its first example."""
+    """A click on Predict in the app, with an example of ``shapes``, whose choice already draws futures once."""
     from playwright.sync_api import sync_playwright
 
     from apps.app import build, launch
@@ -114,8 +114,9 @@ def click(trace: Trace) -> None:
             page = browser.new_page()
             page.set_default_timeout(PATIENCE)
             page.goto(address)
-            page.locator(".vf-example").first.click()
-            page.locator(".vf-thumb").first.wait_for()
+            page.locator(".vf-example").nth(1).click()
+            page.locator("#vf-predict-run:not([disabled])").wait_for()
+            page.locator(".vf-player").wait_for()
             page.evaluate("document.querySelector('.vf-player')?.classList.add('old')")
             trace.restart()
             page.locator("#vf-predict-run:not([disabled])").click()
