@@ -99,7 +99,7 @@ def nats(trace: Trace) -> None:
 
 
 def click(trace: Trace) -> None:
-    """A click on Predict in the app, with an example of ``shapes``, whose choice already draws futures once."""
+    """A click on Predict with an example of ``shapes``, whose choice already draws futures once."""
     from playwright.sync_api import sync_playwright
 
     from apps.app import build, launch
