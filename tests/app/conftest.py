@@ -129,6 +129,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stirred = {
         "lively": True,
         "calm": True,
+        "slow-digits": False,
         "slower-digits": False,
         "slowest-digits": False,
         "slow-colorizer": False,

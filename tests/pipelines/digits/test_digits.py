@@ -167,6 +167,14 @@ def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.
         restyle(model, printed(1)[0][0], 0)
 
 
+def test_a_picture_without_a_likelihood_has_no_class(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the shares NaN of every class."""
+    nats = np.full(1, np.nan)
+    monkeypatch.setattr("vflow.pipelines.digits.digits.image_nats", lambda *_: nats)
+    with pytest.raises(InputError, match="unlike every digit that the model knows; choose another"):
+        classify(model, printed(1)[0][0])
+
+
 def test_chunks_come_class_by_class(model: Digits) -> None:
     chunks = list(DRAW_DIGITS.iterate(model, (3, 5), DigitsSettings(num_samples=9)))
     assert [(chunk.label, chunk.first, chunk.size) for chunk in chunks] == [

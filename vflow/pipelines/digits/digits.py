@@ -237,9 +237,12 @@ def classify(model: nn.Module, images: Images, *, draws: int = 1, seed: int = 0)
         float64 (…, 10).
 
     Raises:
-        InputError: not such pictures. CheckpointError: the model does not draw digits.
+        InputError: not such pictures, or one without a finite likelihood. CheckpointError: the model does not
+            draw digits.
     """
     nats = log_likelihoods(model, images, draws=draws, seed=seed)
+    if not np.isfinite(nats.max(-1)).all():
+        raise InputError("the image is unlike every digit that the model knows; choose another image")
     shares = np.exp(nats - nats.max(-1, keepdims=True))
     return shares / shares.sum(-1, keepdims=True)
 
