@@ -212,7 +212,8 @@ def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
         ("train", "error: --output must be given; see 'vflow train --help'"),
         (
             "generate predict",
-            "error: vflow generate: first name what to draw: colorize, digits, upscale or video",
+            "error: vflow generate: first name a task: colorize, digits, upscale, video, compress, "
+            "decompress or score",
         ),
         ("predict --seed -1", "error: --seed must be between 0 and 2^63 − 1, got -1"),
         (

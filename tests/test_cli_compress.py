@@ -20,7 +20,8 @@ from vflow.compression.codec import compress_frames
 from vflow.data import media
 from vflow.errors import CheckpointError, InputError
 from vflow.pipelines import compress
-from vflow.pipelines.compress import Codecs, Source, Task, compress_file, read_source
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.compress import Codecs, Source, compress_file, read_source
 
 pytest.importorskip("constriction")
 
@@ -225,8 +226,8 @@ def test_a_file_that_goes_while_it_is_coded_is_coded_all_the_same(
     def remove(done: int, total: int) -> None:
         (tmp_path / "hill.png").unlink(missing_ok=True)
 
-    task = Task(tmp_path / "hill.png", "hill")
-    entry = compress_file(Codecs(str(codecs["photo"])), task, tmp_path / "out", remove)
+    item = Item("hill", (tmp_path / "hill.png",))
+    entry = compress_file(Codecs(str(codecs["photo"])), item, tmp_path / "out", remove)
     assert not (tmp_path / "hill.png").exists()
     assert entry["input_bytes"] == size
 

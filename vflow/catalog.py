@@ -138,7 +138,7 @@ def check_family(name: str, families: Sequence[str], does: str | None = None) ->
     wanted = set(families)
     family = family_of(checkpoint_folder(name))
     if family not in wanted | {None}:
-        names = shipped(wanted)[:3]
+        names = shipped(families[:1])[:3]
         such = f", such as {' or '.join(names)}" if names else ""
         remedy = f"choose a checkpoint of kind {' or '.join(families)}{such}"
         raise CheckpointError(f"{name}: does not {does or registry.families()[families[0]].does}; {remedy}")

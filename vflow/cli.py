@@ -201,7 +201,7 @@ def _parse(name: str, rest: list[str]) -> Any:
     flags, choices = _flags(all_commands()[name].home)
     if choices and (not rest or rest[0] not in (*choices, "-h", "--help")):
         *others, last = choices
-        raise ConfigError(f"vflow {name}: first name what to draw: {', '.join(others)} or {last}")
+        raise ConfigError(f"vflow {name}: first name a task: {', '.join(others)} or {last}")
     chosen = choices.get(rest[0]) if choices else flags
     rest = _without_unused(" ".join([name, *rest[: len(choices) > 0]]), rest, getattr(chosen, "unused", ()))
     several = {*SEVERAL, *getattr(chosen, "several", ())}

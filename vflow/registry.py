@@ -43,6 +43,8 @@ class Walk(NamedTuple):
 class Command(NamedTuple):
     """A command, ``vflow NAME``, which ``vflow generate NAME``, a tab and an endpoint go with.
 
+    ``vflow generate`` has one with a ``home`` only where that has a ``task``.
+
     Attributes:
         summary: a line of the list of commands. help: what it does, for its own help.
         unit: name of what its progress counts.
@@ -50,8 +52,9 @@ class Command(NamedTuple):
         usual: the checkpoint where none is named.
         endpoint: name of the endpoint, where it is another.
         item: an item of its files. flags: class of flags beside those of the settings.
-        settings: class of the settings, where they are not its family's.
+        settings, task: class of the settings, and the task, where they are not its family's.
         home: class of the command line's, where it is not made from the settings.
+        families: further ones whose models it takes.
     """
 
     name: str
@@ -61,10 +64,12 @@ class Command(NamedTuple):
     input: str = ""
     usual: str | None = None
     endpoint: str = ""
-    item: Literal["picture", "clip"] = "picture"
+    item: Literal["picture", "clip", "file", "coded"] = "picture"
     flags: Home = None
     settings: Home = None
+    task: Home = None
     home: Home = None
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +228,23 @@ def further() -> dict[str, Command]:
     return {command.name: command for family in families().values() for command in family.further}
 
 
-def served(family: Family) -> tuple[str, ...]:
-    """Names of the families whose models the command of ``family`` draws with."""
-    return (family.name, *(name for name, other in families().items() if other.joins == family.name))
+def generated() -> dict[str, tuple[Family, Command]]:
+    """Commands that ``vflow generate`` has, with their families, by name."""
+    tasks = [(family, family.command) for family in commands().values()]
+    tasks += [(family, own) for family in families().values() for own in family.further if own.task]
+    return {own.name: (family, own) for family, own in tasks if own}
+
+
+def parts(kind: str, command: str = "") -> tuple[Any, Any]:
+    """The task and the class of settings of a family named ``kind``, or of a further command."""
+    own: Command | Family = further()[command] if command in further() else families()[kind]
+    return resolve(own.task), resolve(own.settings)
+
+
+def served(family: Family, command: Command | None = None) -> tuple[str, ...]:
+    """Names of the families whose models the command of ``family``, or a further one, works with."""
+    joined = (name for name, other in families().items() if other.joins == family.name)
+    return (family.name, *joined, *(command.families if command else ()))
 
 
 def walks() -> dict[str, Walk]:

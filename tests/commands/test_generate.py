@@ -221,7 +221,7 @@ def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "vflow generate: first name what to draw: colorize, digits, upscale or video"),
+        ((), "vflow generate: first name a task: colorize, digits, upscale, video, compress, "),
         (("video", "--input", "a"), "--output: give a folder"),
         (("video", "--output", "o", "--checkpoint", "shapes", "--input"), "--input: give files"),
         (("video", "--output", "o", "--input", "a", "--shard", "0/2"), "--shard 0/2: give I/N"),

@@ -6,18 +6,20 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from vflow.commands.common import note
-from vflow.errors import VflowError, counted, naming_memory
+from vflow.commands.draw import TaskFlags
+from vflow.errors import CheckpointError, InputError, VflowError, counted, naming_memory
 from vflow.flags import Inputs, Text, Whole
 
 if TYPE_CHECKING:
-    from vflow.pipelines.compress import Task
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import RunnerTask
 
 Work = Callable[..., dict[str, Any] | None]
 """``compress_file`` of a pipeline, or its inverse."""
@@ -44,7 +46,7 @@ class FilesFlags(ABC):
     unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--seed")
 
     @abstractmethod
-    def work(self) -> tuple[Sequence[Task], Work]:
+    def work(self) -> tuple[Sequence[Item], Work]:
         """Files, and what is done with each.
 
         Raises:
@@ -67,30 +69,29 @@ class FilesFlags(ABC):
         require_coder()
         set_threads(self.threads)
         codecs, failed = Codecs(self.checkpoint), 0
-        tasks, work = self.work()
+        items, work = self.work()
         existing = {"replace": self.on_existing == "overwrite", "skip": self.on_existing == "skip"}
         media.check_folder(self.output)
-        with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
+        with tqdm(items, unit="file", disable=None, leave=False) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.set_postfix_str(f"{done / total:.0%}")
 
-            for task in bar:
+            for item in bar:
+                name = item.paths[0].name
                 try:
-                    with naming_memory(
-                        f"{task.path.name} does not fit; free some memory, or give a smaller file"
-                    ):
-                        entry = work(codecs, task, self.output, progress, **existing)
-                    self.report(task, entry)
+                    with naming_memory(f"{name} does not fit; free some memory, or give a smaller file"):
+                        entry = work(codecs, item, self.output, progress, **existing)
+                    self.report(name, entry)
                 except VflowError as error:
                     failed += 1
                     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1 if failed else 0
 
-    def report(self, task: Task, entry: dict[str, Any] | None) -> None:
-        """Print what was written; None: the file was there."""
+    def report(self, name: str, entry: dict[str, Any] | None) -> None:
+        """Print what was written of the file ``name``; None: it was there."""
         if entry is None:
-            note(f"{task.path.name}: done before")
+            note(f"{name}: done before")
             return
         for text in entry.pop("notes", ()):
             note(f"{entry['item']}: {text}")
@@ -114,10 +115,10 @@ class Compress(FilesFlags):
     """Print one JSON object per file: bytes, raw_bytes, channels, input_bytes, bits_per_dim,
     model_bits_per_dim."""
 
-    def work(self) -> tuple[Sequence[Task], Work]:
-        from vflow.pipelines.compress import compress_file, media_tasks
+    def work(self) -> tuple[Sequence[Item], Work]:
+        from vflow.pipelines.compress import compress_file, media_items
 
-        return media_tasks(self.input), compress_file
+        return media_items(self.input), compress_file
 
     def line(self, entry: dict[str, Any]) -> str:
         size, channels = entry["bytes"], counted(entry["channels"], "channel")
@@ -137,7 +138,36 @@ class Decompress(FilesFlags):
     checkpoint: Text = None
     """The codec they were made with; found among the shipped ones when not given."""
 
-    def work(self) -> tuple[Sequence[Task], Work]:
-        from vflow.pipelines.compress import coded_tasks, decompress_file
+    def work(self) -> tuple[Sequence[Item], Work]:
+        from vflow.pipelines.compress import coded_items, decompress_file
 
-        return coded_tasks(self.input), decompress_file
+        return coded_items(self.input), decompress_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodingFlags(TaskFlags):
+    """Flags of ``vflow generate`` with either: the codec of each file by what it holds, on the CPU alone."""
+
+    unused: ClassVar[tuple[str, ...]] = FilesFlags.unused
+
+    def task(self) -> RunnerTask:
+        from vflow.compression.codec import check_codec
+        from vflow.compression.entropy import require_coder
+
+        require_coder()
+        own = replace(self, common=replace(self.common, device="cpu"))
+        check_codec((task := super(CodingFlags, own).task()).model)
+        return task
+
+    def choose(self, items: Sequence[Item]) -> dict[str, list[Item]]:
+        from vflow.pipelines.compress import DEFAULTS, Codecs, codec_of
+
+        codecs = Codecs()
+        found: dict[str, list[Item]] = {}
+        for item in items:
+            try:
+                name = codec_of(item, codecs, coded=self.about.item == "coded")
+            except (CheckpointError, InputError):
+                name = next(iter(found), DEFAULTS["picture"])  # it fails alone, later, and says why
+            found.setdefault(name, []).append(item)
+        return found

@@ -24,6 +24,7 @@ from vflow.commands.common import (
 )
 from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text
+from vflow.remote import as_url
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Summary
@@ -79,14 +80,27 @@ class TaskFlags:
         from vflow.pipelines.batch.tasks import RunnerTask
 
         record, model = resolve(self)
-        runner = registry.resolve(registry.families()[model.config.family].task)
-        return RunnerTask(model, record, note, runner=runner)
+        runner, _ = registry.parts(model.config.family, self.about.name)
+        return RunnerTask(model, record, note, runner=runner, command=self.about.name)
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         self.check()
-        items, task = self.find(), self.task()  # in this order: torch takes seconds
-        return self.draw(items or task.items(), task)
+        items = self.find()  # first: torch takes seconds
+        if self.about.usual != AUTO or (self.checkpoint != AUTO and (self.checkpoint or self.settings)):
+            task = self.task()
+            return self.draw(items or task.items(), task)
+        chosen, failed = self.choose(items), 0
+        if len(chosen) > 1 and self.output and as_url(self.output):
+            raise ConfigError(f"--checkpoint: {self.output} takes results of one model; name it")
+        for name, own in chosen.items():
+            command = replace(self, checkpoint=name)
+            failed = max(failed, command.draw(own, command.task(), len(items) > 1))
+        return failed
+
+    def choose(self, items: Sequence[Item]) -> dict[str, list[Item]]:
+        """Checkpoint that ships → the items that it suits, where none is named."""
+        raise NotImplementedError
 
     def draw(self, items: Sequence[Item], task: RunnerTask, several: bool = False) -> int:
         """Draw for ``items``, which may be part of ``several``; returns 0, or 1 when some failed."""
@@ -108,7 +122,7 @@ class TaskFlags:
         self.kind.of(**given_flags(self, self.kind))
         name = self.checkpoint or (self.about.usual if self.settings is None else None)
         if name != AUTO and (name or self.settings is None):
-            check_checkpoint(name, registry.served(self.family))
+            check_checkpoint(name, registry.served(self.family, self.about))
 
     def options(self) -> Options:
         """The engine's options."""
@@ -190,8 +204,8 @@ def resolve(command: TaskFlags) -> tuple[Record, Any]:
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    config = family_config(model, *registry.served(command.family))
-    kind = record_class(registry.resolve(registry.families()[config.family].settings))
+    config = family_config(model, *registry.served(command.family, command.about))
+    kind = record_class(registry.parts(config.family, command.about.name)[1])
     suggested = kind.model_fields.keys() & {"temperature", "fps"}
     fields = {name: getattr(config, name) for name in suggested}
     fields |= old.model_dump(exclude_none=True) if old else {}

@@ -18,7 +18,7 @@ from vflow.commands.draw import TaskFlags
 from vflow.commands.task import command_class
 from vflow.errors import ConfigError, printable
 from vflow.flags import Number, Text, Whole
-from vflow.registry import commands
+from vflow.registry import generated
 from vflow.remote import as_url
 
 if TYPE_CHECKING:
@@ -135,8 +135,11 @@ class GenerateVideo(Batch):
 def choices() -> dict[str, Any]:
     """Flags of ``vflow generate``, by the word after it."""
     own = {"predict": ("video", GenerateVideo)}
-    made = {name: (*own.get(name, (name, GenerateTask)), family) for name, family in commands().items()}
-    return {word: command_class(family, base) for word, base, family in made.values()}
+    made = {name: (*own.get(name, (name, GenerateTask)), *task) for name, task in generated().items()}
+    return {
+        word: command_class(family, base, further=about if about.task else None)
+        for word, base, family, about in made.values()
+    }
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -20,12 +20,14 @@ from vflow.commands.common import (
     note,
     open_model,
 )
+from vflow.commands.predict import PredictFlags
 from vflow.errors import ConfigError, InputError, counted, naming_memory
 from vflow.flags import File, Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.data.actions import Actions
     from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import RunnerTask
     from vflow.pipelines.video.stats import ClipStatistics
 
 
@@ -225,6 +227,18 @@ class ScoreClips:
         if found.out_of_order:
             line += f"; out of order: {found.out_of_order.first + 1} and {found.out_of_order.second + 1}"
         return line, data
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFlags(PredictFlags):
+    """Flags of ``vflow generate score``, which writes the maps of every clip."""
+
+    purpose: ClassVar[Literal["futures", "bits"]] = "bits"
+
+    def task(self) -> RunnerTask:
+        task = super().task()
+        runner: Any = task.runner
+        return replace(task, runner=replace(runner, checkpoint=task.record.checkpoint))
 
 
 def _remark(item: Item, notes: Sequence[str]) -> None:

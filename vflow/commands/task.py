@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-def command_class(family: registry.Family, *bases: type[TaskFlags]) -> type[TaskFlags]:
-    """Class of the flags of a family's command; ``bases`` add further ones."""
+def command_class(
+    family: registry.Family, *bases: type[TaskFlags], further: registry.Command | None = None
+) -> type[TaskFlags]:
+    """Class of the flags of a family's command, or of a further one; ``bases`` add further ones."""
     from vflow.config.settings import Shown
 
-    about, kind = family.command, registry.resolve(family.settings)
+    about = further or family.command
     if about is None:
         raise ConfigError(f"{family.name}: has no command")
+    kind = registry.resolve(about.settings or family.settings)
     fields, several = list[Any](), list[str]()
     bases = (*bases, *([registry.resolve(about.flags)] if about.flags else []), TaskFlags)
     if about.input:
@@ -35,12 +38,13 @@ def command_class(family: registry.Family, *bases: type[TaskFlags]) -> type[Task
             fields.append((name, _flag(name, each, shown), field(default=() if many else None)))
             several += [f"--{shown.flag}"] if many else []
     own = {
-        "__doc__": about.help,
+        "__doc__": f"{about.summary[0].upper()}{about.summary[1:]}." if further else about.help,
         "__module__": __name__,
         "family": family,
         "about": about,
         "kind": kind,
         "several": tuple(several),
+        "unused": tuple(flag for base in bases for flag in getattr(base, "unused", ())),
     }
     name = about.name.title()
     return make_dataclass(name, fields, bases=bases, frozen=True, kw_only=True, namespace=own)

@@ -32,11 +32,11 @@ import numpy as np
 
 from vflow.catalog import superseded_codec
 from vflow.compression.color import COLOR_MAPS, ColorMap
+from vflow.data.media.sniff import CODED_SUFFIX
 from vflow.errors import CheckpointError, InputError
 
 MAGIC = b"VFLW"
 VERSION = 6
-SUFFIX = ".vflow"
 HASH_BYTES = 16
 MAX_PIXELS = 64_000_000
 MAX_VALUES = 2**30
@@ -144,7 +144,7 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         InputError: not a .vflow file, of another version, cut short, or damaged; one line naming ``source``.
     """
     if data[:4] != MAGIC:
-        raise InputError(f"{source}: not a {SUFFIX} file; give one that 'vflow compress' wrote")
+        raise InputError(f"{source}: not a {CODED_SUFFIX} file; give one that 'vflow compress' wrote")
     if len(data) > 4 and not 1 <= data[4] <= VERSION:
         raise InputError(f"{source}: format version {data[4]}, this vflow reads 1 to {VERSION}; update vflow")
     if len(data) < _HEADER.size + 4:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,7 +15,6 @@ from torch import nn
 from vflow.catalog import superseded_codec
 from vflow.checkpoint import checkpoint_folder, find_checkpoints, load, read_config
 from vflow.compression.codec import (
-    Compressed,
     Decompressed,
     Progress,
     check_codec,
@@ -21,12 +22,14 @@ from vflow.compression.codec import (
     decompress_frames,
     made_with,
 )
-from vflow.compression.container import SUFFIX, checksum, unpack
+from vflow.compression.container import checksum, unpack
 from vflow.config import ClipCodecConfig, Config, LatticeVideoFlowConfig, PhotoCodecConfig
+from vflow.config.settings import Settings
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.pipelines.batch.inputs import name_items
+from vflow.pipelines.batch.inputs import Item, name_items
 from vflow.pipelines.common import as_array
+from vflow.pipelines.runner import ShouldStop, Step, Task, never
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
@@ -138,8 +141,8 @@ def read_source(path: Path) -> Source:
         return Source(_stored(frames, stream.grey), stream.fps, notes)
     photo, opacity = media.read_photo(path, convert=False)
     if opacity is not None and opacity.min() < 255:
-        message = f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
-        raise WouldLose(message, "transparency laid on white")
+        fault = f"has transparent pixels, which {media.CODED_SUFFIX} does not keep; flatten it first"
+        raise WouldLose(f"{path.name}: {fault}", "transparency laid on white")
     _refuse_losses(path, photo.losses)
     return Source(_stored(photo.frames, photo.grey)[0], None, photo.notes, photo.profile)
 
@@ -156,15 +159,8 @@ def _stored(frames: np.ndarray, grey: bool) -> np.ndarray:
     return frames[..., :1] if grey else frames
 
 
-class Task(NamedTuple):
-    """A file to read, and the name of what is made of it, without a suffix."""
-
-    path: Path
-    name: str
-
-
-def media_tasks(paths: Sequence[Path]) -> list[Task]:
-    """Tasks of files, and of the media directly in folders, each with a name of its own.
+def media_items(paths: Sequence[Path]) -> list[Item]:
+    """Items of files, and of the media directly in folders, each with a name of its own.
 
     Raises:
         ConfigError: no paths. InputError: a folder without media, or a path given twice.
@@ -178,25 +174,26 @@ def media_tasks(paths: Sequence[Path]) -> list[Task]:
     return _named(files, "give photos, videos, npz files, or folders of them")
 
 
-def coded_tasks(paths: Sequence[Path]) -> list[Task]:
-    """Tasks of .vflow files, and of those directly in folders.
+def coded_items(paths: Sequence[Path]) -> list[Item]:
+    """Items of .vflow files, and of those directly in folders.
 
     Raises:
         ConfigError: no paths. InputError: a folder without any, or a path given twice.
     """
     files = []
     for path in paths:
-        inside = sorted(path.glob(f"*{SUFFIX}"), key=media.natural_key) if path.is_dir() else [path]
+        inside = media.list_media(path, [media.CODED_SUFFIX]) if path.is_dir() else [path]
         if not inside:
-            raise InputError(f"{path}: holds no {SUFFIX} files; give a folder that 'vflow compress' wrote to")
+            fault = f"holds no {media.CODED_SUFFIX} files; give a folder that 'vflow compress' wrote to"
+            raise InputError(f"{path}: {fault}")
         files += inside
-    return _named(files, f"give {SUFFIX} files, or folders of them")
+    return _named(files, f"give {media.CODED_SUFFIX} files, or folders of them")
 
 
-def _named(files: list[Path], remedy: str) -> list[Task]:
+def _named(files: list[Path], remedy: str) -> list[Item]:
     if not files:
         raise ConfigError(f"no input: {remedy}")
-    return [Task(path, name) for path, name in zip(files, name_items(files), strict=True)]
+    return [Item(name, (path,)) for path, name in zip(files, name_items(files), strict=True)]
 
 
 class Codecs:
@@ -219,14 +216,14 @@ class Codecs:
             CheckpointError: there is no such checkpoint, or it is no codec of this kind.
         """
         name = self._checkpoint or DEFAULTS[kind]
-        model = self._load(name)
-        wanted = CODEC_CONFIGS[kind]
-        if not isinstance(model.config, wanted):
-            raise CheckpointError(f"{name} does not compress a {kind}; choose one such as {DEFAULTS[kind]}")
-        return model
+        return _of_kind(self._load(name), kind, name)
 
     def for_data(self, data: bytes, source: str) -> Any:
-        """The codec that a .vflow file's bytes were coded with.
+        """The codec that a .vflow file's bytes were coded with; raises as ``name_for``."""
+        return self._load(self.name_for(data, source))
+
+    def name_for(self, data: bytes, source: str) -> str:
+        """Name of that codec.
 
         Raises:
             InputError: not a .vflow file. CheckpointError: the checkpoint is not among those at hand.
@@ -235,7 +232,7 @@ class Codecs:
         names = [self._checkpoint] if self._checkpoint else self._shipped()
         for name in names:
             if made_with(self._load(name), header):
-                return self._load(name)
+                return name
         tried = ", ".join(names) or "none"
         unknown = (
             f"coded with checkpoint {header.checkpoint[:12]}…, which is not among those at hand ({tried}); "
@@ -253,6 +250,13 @@ class Codecs:
         return [name for name, folder in find_checkpoints().items() if type(read_config(folder)) in codecs]
 
 
+def _of_kind(model: Any, kind: str, name: str) -> Any:
+    """``model``, called ``name``, if it compresses a picture or a clip; raises as ``Codecs.for_kind``."""
+    if not isinstance(model.config, CODEC_CONFIGS[kind]):
+        raise CheckpointError(f"{name} does not compress a {kind}; choose one such as {DEFAULTS[kind]}")
+    return model
+
+
 def _holds(data: bytes, source: Source) -> bool:
     """True if the bytes of a .vflow file are those of ``source``: its size, its clock, all of its pixels."""
     try:
@@ -268,9 +272,82 @@ def _holds(data: bytes, source: Source) -> bool:
     )
 
 
+@dataclass
+class Coding:
+    """A file at work.
+
+    Attributes:
+        path: of the file. name: of what is made of it, without folder and suffix.
+        size: bytes of the file. data: they themselves, of one that is decompressed.
+        source: pixels of one that is compressed.
+        facts: what manifests tell about it once it is done.
+    """
+
+    path: Path
+    name: str
+    size: int
+    data: bytes = b""
+    source: Any = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, item: Item, *, coded: bool) -> Self:
+        """The file of an item, which is ``coded`` or holds pixels.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        path, name = item.paths[0], PurePosixPath(item.name).name
+        try:
+            if coded:
+                return cls(path, name, len(data := path.read_bytes()), data)
+            source = read_source(path)
+            return cls(path, name, path.stat().st_size, source=source)
+        except OSError as error:  # such as a file that has gone since it was listed
+            remedy = f"give a {media.CODED_SUFFIX} file" if coded else "check that it is still there"
+            raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+
+    def encoded(self, codec: Callable[[str], Any], progress: Progress = lambda done, total: None) -> bytes:
+        """Bytes of a .vflow file; ``codec`` gives that of a picture or a clip.
+
+        Raises:
+            InputError: the codec does not suit it.
+        """
+        source = self.source
+        try:
+            coded = compress_frames(
+                codec(source.kind), source.frames, fps=source.fps, profile=source.profile, progress=progress
+            )
+        except (CheckpointError, ConfigError, InputError) as error:
+            raise InputError(f"{self.path.name}: {error}") from error
+        self.facts |= {
+            "kind": source.kind,
+            "bytes": len(coded.data),
+            "raw_bytes": coded.values,
+            "channels": source.frames.shape[-1],
+            "input_bytes": self.size,
+            "bits_per_dim": coded.bits_per_dim,
+            "model_bits_per_dim": coded.information / coded.values,
+        }
+        return coded.data
+
+    def decoded(
+        self, codec: Callable[[bytes, str], Any], progress: Progress = lambda done, total: None
+    ) -> Decompressed:
+        """Pixels of a .vflow file; ``codec`` gives that of its bytes, which errors name.
+
+        Raises:
+            InputError: not a whole .vflow file. CheckpointError: coded with another codec.
+        """
+        name = self.path.name
+        found = decompress_frames(codec(self.data, name), self.data, source=name, progress=progress)
+        self.facts |= {"kind": found.kind, "bytes": self.size}
+        return found
+
+
 def compress_file(
     codecs: Codecs,
-    task: Task,
+    item: Item,
     output: Path,
     progress: Progress,
     *,
@@ -286,40 +363,19 @@ def compress_file(
     Raises:
         InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
     """
-    try:
-        source, input_bytes = read_source(task.path), task.path.stat().st_size
-    except OSError as error:  # such as a file that has gone since it was listed
-        fault = f"cannot be read ({error.strerror}); check that it is still there"
-        raise InputError(f"{task.path}: {fault}") from error
-    path = output / f"{task.name}{SUFFIX}"
-    if skip and path.is_file() and _holds(path.read_bytes(), source):
+    given = Coding.of(item, coded=False)
+    path = output / f"{item.name}{media.CODED_SUFFIX}"
+    if skip and path.is_file() and _holds(path.read_bytes(), given.source):
         return None
-    try:
-        model = codecs.for_kind(source.kind)
-        coded: Compressed = compress_frames(
-            model, source.frames, fps=source.fps, profile=source.profile, progress=progress
-        )
-    except (CheckpointError, ConfigError, InputError) as error:
-        raise InputError(f"{task.path.name}: {error}") from error
+    data = given.encoded(codecs.for_kind, progress)
     with media.atomic_write(path, replace=replace) as temporary:
-        temporary.write_bytes(coded.data)
-    return {
-        "item": task.name,
-        "file": str(path),
-        "kind": source.kind,
-        "bytes": len(coded.data),
-        "raw_bytes": coded.values,
-        "channels": source.frames.shape[-1],
-        "input_bytes": input_bytes,
-        "bits_per_dim": coded.bits_per_dim,
-        "model_bits_per_dim": coded.information / coded.values,
-        "notes": list(source.notes),
-    }
+        temporary.write_bytes(data)
+    return {"item": item.name, "file": str(path), **given.facts, "notes": list(given.source.notes)}
 
 
 def decompress_file(
     codecs: Codecs,
-    task: Task,
+    item: Item,
     output: Path,
     progress: Progress,
     *,
@@ -335,16 +391,79 @@ def decompress_file(
     Raises:
         InputError: not a whole .vflow file, or the output cannot be written. CheckpointError: no codec.
     """
-    try:
-        data = task.path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{task.path}: cannot be read ({error.strerror}); give a {SUFFIX} file") from error
-    name = task.path.name
-    if skip and _is_decoded(data, name, output / task.name):
+    given = Coding.of(item, coded=True)
+    if skip and _is_decoded(given.data, given.path.name, output / item.name):
         return None
-    found = decompress_frames(codecs.for_data(data, name), data, source=name, progress=progress)
-    path = write_pixels(found, output, task.name, replace=replace)
-    return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
+    path = write_pixels(given.decoded(codecs.for_data, progress), output, item.name, replace=replace)
+    return {"item": item.name, "file": str(path), **given.facts}
+
+
+class CompressFile(Task[Settings, Coding, Step]):
+    """A lossless file of a photo or a clip: NAME.vflow."""
+
+    unit = "file"
+
+    def read(self, model: nn.Module, item: Item, settings: Settings) -> Coding:
+        return Coding.of(item, coded=False)
+
+    def iterate(
+        self, model: nn.Module, given: Coding, settings: Settings, should_stop: ShouldStop = never
+    ) -> Iterator[Step]:
+        """Its bytes, all at once."""
+        check_codec(model)
+        yield Step(given.encoded(partial(_of_kind, model, name="the checkpoint")))
+
+    def write(self, folder: Path, given: Coding, results: Iterable[Step], settings: Settings) -> None:
+        for step in results:
+            (folder / f"{given.name}{media.CODED_SUFFIX}").write_bytes(step.value)
+
+    def facts(self, given: Coding) -> dict[str, Any]:
+        return given.facts
+
+    def notes(self, given: Coding) -> Sequence[str]:
+        return () if given.source is None else tuple(given.source.notes)
+
+
+class DecompressFile(CompressFile):
+    """The pixels of such a file: NAME.png, or NAME.npz of a clip."""
+
+    def read(self, model: nn.Module, item: Item, settings: Settings) -> Coding:
+        return Coding.of(item, coded=True)
+
+    def iterate(
+        self, model: nn.Module, given: Coding, settings: Settings, should_stop: ShouldStop = never
+    ) -> Iterator[Step]:
+        """Its pixels, all at once."""
+        check_codec(model)
+        try:
+            yield Step(given.decoded(lambda data, source: model))
+        except CheckpointError as error:
+            raise InputError(str(error)) from error
+
+    def write(self, folder: Path, given: Coding, results: Iterable[Step], settings: Settings) -> None:
+        for step in results:
+            write_pixels(step.value, folder, given.name)
+
+
+COMPRESS, DECOMPRESS = CompressFile(), DecompressFile()
+
+
+def codec_of(item: Item, codecs: Codecs, *, coded: bool) -> str:
+    """Name of the checkpoint that ships and codes an item's file, or coded it.
+
+    Raises:
+        InputError: it cannot be read. CheckpointError: none is at hand that coded it.
+    """
+    path = item.paths[0]
+    if coded:
+        with item.fetched():
+            given = Coding.of(item, coded=True)
+        return codecs.name_for(given.data, path.name)
+    suffix = path.suffix.lower()
+    if suffix in media.VIDEO_SUFFIXES + media.ARRAY_SUFFIXES:
+        return DEFAULTS["clip"]
+    with item.fetched():
+        return DEFAULTS["clip" if media.probe(path).frames > 1 else "picture"]
 
 
 def _is_decoded(data: bytes, name: str, stem: Path) -> bool:

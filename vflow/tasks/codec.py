@@ -1,16 +1,25 @@
 """Lossless files of photos and clips."""
 
+from typing import Any
+
 from vflow.registry import Card, Command, Family, Kind
 
+CODING: dict[str, Any] = {
+    "settings": "vflow.config.settings:Settings",
+    "flags": "vflow.commands.compress:CodingFlags",
+    "families": ("videoflow",),
+}
 COMPRESS = Command(
     "compress", "write photos and videos to lossless files",
     "A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'.",
-    "part", "Photos, videos, npz files, or folders of them.", home="vflow.commands.compress:Compress",
+    "part", "Photos, videos, npz files, or folders of them.", "auto", item="file",
+    task="vflow.pipelines.compress:COMPRESS", home="vflow.commands.compress:Compress", **CODING,
 )  # fmt: skip
 DECOMPRESS = Command(
     "decompress", "give back the pixels of such files",
     "The pixels of a .vflow file: a png, or an npz of a clip.",
-    "part", "Files NAME.vflow, or folders of them.", home="vflow.commands.compress:Decompress",
+    "part", "Files NAME.vflow, or folders of them.", "auto", item="coded",
+    task="vflow.pipelines.compress:DECOMPRESS", home="vflow.commands.compress:Decompress", **CODING,
 )  # fmt: skip
 FAMILY = Family(
     name="codec",

@@ -14,7 +14,7 @@ import numpy as np
 
 from vflow.catalog import superseded_codec
 from vflow.compression.codec import Progress, compress_frames, decompress_frames, made_with
-from vflow.compression.container import SUFFIX, Header, unpack
+from vflow.compression.container import Header, unpack
 from vflow.compression.entropy import require_coder
 from vflow.data import media
 from vflow.data.lossless import coded_bits
@@ -241,7 +241,7 @@ def _reported(
 
 def is_coded(upload: str) -> bool:
     """True for a .vflow file, by its name."""
-    return Path(upload).suffix.lower() == SUFFIX
+    return Path(upload).suffix.lower() == media.CODED_SUFFIX
 
 
 def codec_for(app: AppContext, kind: str) -> Any:
@@ -389,7 +389,7 @@ class CompressFace(Face):
 
     def save(self, app: AppContext, job: Job, folder: Path) -> Any:
         source, upload, (coded, others) = job.given, job.paths[0], job.results[-1].made
-        path, pictures = folder / f"{job.name}{SUFFIX}", _pictures(source)
+        path, pictures = folder / f"{job.name}{media.CODED_SUFFIX}", _pictures(source)
         path.write_bytes(coded.data)
         sizes = (
             Size("Pixels", pictures.size, "raw"),

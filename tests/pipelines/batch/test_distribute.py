@@ -15,9 +15,11 @@ import torch
 from vflow import cli
 from vflow.checkpoint import save_checkpoint
 from vflow.commands.generate import Batch
+from vflow.data import media
 from vflow.pipelines.batch.distribute import _task
 from vflow.pipelines.batch.launchers import Launcher, Results, Work
 
+from ...compression.support import photo_codec, smooth
 from ..digit_models import make_digits
 
 FLAGS = ("--num-samples", "1", "--threads", "1")
@@ -74,6 +76,21 @@ def test_the_bytes_and_the_manifest_of_one_process(model: Path, tmp_path: Path) 
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
     assert entries(tmp_path / "many") == entries(tmp_path / "one")
     assert torch.get_num_threads() == 1
+
+
+def test_lossless_files_are_those_of_one_process(model: Path, tmp_path: Path) -> None:
+    """A task beside its family's first: its name travels with the job."""
+    pytest.importorskip("constriction")
+    codec = photo_codec()
+    save_checkpoint(tmp_path / "codec", codec, config=codec.config)
+    for seed in range(3):
+        media.write_png(tmp_path / "in" / f"{seed}.png", smooth(9, 8, seed))
+    words = ["generate", "compress", "--checkpoint", str(tmp_path / "codec"), "--threads", "1"]
+    words += ["--input", str(tmp_path / "in"), "--output"]
+    assert cli.main([*words, str(tmp_path / "one")]) == 0
+    assert cli.main([*words, str(tmp_path / "many"), "--engine", "ray"]) == 0
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert entries(tmp_path / "many") == entries(tmp_path / "one")
 
 
 def test_what_is_done_stays_and_what_is_missing_is_made(

@@ -23,6 +23,7 @@ from vflow.data.media.read import read_photo as read_photo
 from vflow.data.media.read import stream_frames as stream_frames
 from vflow.data.media.sniff import ACCEPTED as ACCEPTED
 from vflow.data.media.sniff import ARRAY_SUFFIXES as ARRAY_SUFFIXES
+from vflow.data.media.sniff import CODED_SUFFIX as CODED_SUFFIX
 from vflow.data.media.sniff import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from vflow.data.media.sniff import STILL_SUFFIXES as STILL_SUFFIXES
 from vflow.data.media.sniff import VIDEO_SUFFIXES as VIDEO_SUFFIXES

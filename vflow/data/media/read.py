@@ -8,7 +8,7 @@ conversions, or raise an ``InputError`` of one line that names the file and the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,13 @@ import numpy as np
 from vflow.data.media import arrays, stills, video
 from vflow.data.media.clip import Clip, Collector, FrameStream, resize
 from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
-from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require_exists
+from vflow.data.media.sniff import (
+    IMAGE_SUFFIXES,
+    MEDIA_SUFFIXES,
+    Kind,
+    admit,
+    require_exists,
+)
 from vflow.errors import InputError
 
 PathLike = str | Path
@@ -36,13 +42,12 @@ def natural_key(name: PathLike) -> NaturalKey:
     return (*ranks, (0, 0, str(name)))  # the name itself decides between f1 and f01
 
 
-def list_media(folder: PathLike) -> list[Path]:
+def list_media(folder: PathLike, suffixes: Collection[str] = MEDIA_SUFFIXES) -> list[Path]:
     """Media files directly in ``folder`` (by suffix, hidden ones left out), in natural order."""
     folder = Path(folder)
     require_exists(folder)
     if not folder.is_dir():
         raise InputError(f"{folder.name}: a file where a folder is expected; give the folder that holds it")
-    suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES + ARRAY_SUFFIXES
     try:
         files = [f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.is_file()]
     except OSError as error:

@@ -17,6 +17,9 @@ IMAGE_SUFFIXES = (
 STILL_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ".gif")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 ARRAY_SUFFIXES = (".npz", ".npy")
+CODED_SUFFIX = ".vflow"
+"""Of our own lossless files, which are no media."""
+MEDIA_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES + ARRAY_SUFFIXES
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
 
 # ISO media files may open with any of these boxes; ftyp is the usual one, the others are old QuickTime.

@@ -188,8 +188,9 @@ def _clips_inside(path: Path) -> list[Path]:
     return films or [path]
 
 
-Unit = Literal["clip", "picture"]
-"""Kind of an item: a folder of pictures inside a given folder is one clip, or so many pictures."""
+Unit = Literal["clip", "picture", "file", "coded"]
+"""Kind of an item: a folder of pictures inside a given folder is one clip, or so many pictures or files; a
+coded one is a .vflow file."""
 
 
 class Line(Config):
@@ -241,7 +242,8 @@ def _expand(given: Path, unit: Unit, skip: Path | None, staging: Staging) -> lis
             raise InputError(f"{path}: {text}; choose another --output")
         inside = _media_inside(path, unit, skip)
         if not inside:
-            raise InputError(f"{path}: holds no media; give a folder of videos or images")
+            remedy = f"{media.CODED_SUFFIX} files" if unit == "coded" else "videos or images"
+            raise InputError(f"{path}: holds no media; give a folder of {remedy}")
         return [_Source((one,)) for one in inside]
     if path.exists() or not glob.has_magic(str(path)):
         return [_Source((path,))]
@@ -264,8 +266,9 @@ def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
 
 def _media_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
     """Media in ``folder``, then in its folders."""
-    others = () if unit == "clip" else media.ARRAY_SUFFIXES
-    found = [path for path in media.list_media(folder) if path.suffix.lower() not in others]
+    others = media.ARRAY_SUFFIXES if unit == "picture" else ()
+    listed = media.list_media(folder, [media.CODED_SUFFIX]) if unit == "coded" else media.list_media(folder)
+    found = [path for path in listed if path.suffix.lower() not in others]
     for one in _folders_inside(folder):
         if real_path(one) == skip:
             continue
@@ -300,7 +303,7 @@ def _read_manifest(path: Path, unit: Unit, staging: Staging) -> list[_Source]:
         name = found[-1].name
         if name and (first := taken.setdefault(name.casefold(), number)) != number:
             raise ConfigError(f"{path}, line {number}: name {name!r} is that of line {first}; give another")
-    if unit == "picture" and (several := next((one for one in found if len(one.paths) > 1), None)):
+    if unit != "clip" and (several := next((one for one in found if len(one.paths) > 1), None)):
         raise ConfigError(f"{path}: {several.paths[0].name} with others; give one image or video a line")
     if not found:
         raise ConfigError(f'{path}: no lines; each is an object such as {{"input": "clip.mp4"}}')

@@ -32,6 +32,7 @@ class RunnerTask:
         record: all settings.
         note: takes remarks for people.
         progress: takes (samples or frames drawn, of how many) of the item at hand.
+        command: name of the command, which may be a further one of the model's family.
     """
 
     model: nn.Module
@@ -39,6 +40,7 @@ class RunnerTask:
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[int, int], None] = lambda done, total: None
     runner: Task[Any, Any, Any] = field(kw_only=True)
+    command: str = ""
 
     def items(self) -> list[Item]:
         """Items of a task that reads no files; raises as ``Task.items``."""
@@ -57,7 +59,8 @@ class RunnerTask:
         options = {
             name: str(each) if isinstance(each, Path) else each for name, each in vars(self.runner).items()
         }
-        return {"family": config.family, "record": self.record.fields(), "options": options}
+        own = {"family": config.family, "command": self.command}
+        return {**own, "record": self.record.fields(), "options": options}
 
     @property
     def as_array(self) -> bool:
@@ -98,12 +101,11 @@ def task_of(recipe: dict[str, Any]) -> RunnerTask:
     Raises:
         CheckpointError: no such model here, or another version of it.
     """
-    family = registry.families()[recipe["family"]]
-    record = parse(record_class(registry.resolve(family.settings)), recipe["record"], "settings")
+    task, settings = registry.parts(recipe["family"], recipe["command"])
+    record = parse(record_class(settings), recipe["record"], "settings")
     set_threads(record.threads)
     folder = checkpoints.checkpoint_folder(record.checkpoint, allow_hub=True)
     if checkpoints.checkpoint_hash(folder) != record.checkpoint_hash:
         raise CheckpointError(f"{record.checkpoint}: is another version on this machine; copy the same here")
     model = checkpoints.load(folder, device=choose_device(record.device))
-    runner = type(registry.resolve(family.task))(**recipe["options"])
-    return RunnerTask(model, record, runner=runner)
+    return RunnerTask(model, record, runner=type(task)(**recipe["options"]), command=recipe["command"])

@@ -71,6 +71,8 @@ FAMILY = Family(
             usual="auto",
             item="clip",
             settings="vflow.tasks.video.settings:ScoreSettings",
+            task="vflow.pipelines.video.score_task:SCORE",
+            flags="vflow.commands.score:ScoreFlags",
             home="vflow.commands.score:ScoreClips",
         ),
     ),

@@ -57,6 +57,8 @@ class ScoreSettings(Settings):
     """Frames looked at, from the first one."""
     quantile: Annotated[float, Field(ge=0.5, lt=1)] = QUANTILE
     """Frames beyond this share of validation frames are flagged."""
+    actions_sha: Annotated[str | None, Shown(flag=False)] = None
+    """SHA-256 of the file of actions, or of those of a folder, one after the other."""
 
 
 class NowcastSettings(PredictSettings):
